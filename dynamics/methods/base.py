@@ -1,0 +1,124 @@
+"""The contract of a method: frozen knobs, ``init`` and a pure ``step``.
+
+A method joins a problem (five oracles) and a geometry (what a step does to weights); the driver
+``run_method`` only iterates, records and counts. Randomness is a key inside the state, so a step
+with the same state gives the same numbers wherever it runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from .. import checks
+from ..geometries import Geometry
+from ..problems import Problem
+from ..types import Array
+
+__all__ = ["ORDERS", "Method", "State", "in_order", "random_rows", "rate", "step_size"]
+
+ORDERS = ("simultaneous", "theta_first", "w_first")
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What every method carries from step to step.
+
+    Attributes
+    ----------
+    theta : (..., p)
+    outer : (..., n)
+        The weights as their geometry represents them.
+    step : int
+        Number of steps done; with ``seed`` it is the key of this step's random numbers.
+    seed : int
+    """
+
+    theta: Array
+    outer: Array
+    step: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A bilevel method.
+
+    Parameters
+    ----------
+    order : {"simultaneous", "theta_first", "w_first"}
+        Whether both updates start from the old state, or which is done first and seen by the other.
+        It changes the limit of stability (theory T7c).
+    """
+
+    order: str = "simultaneous"
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Optional answers of a problem that the method cannot do without."""
+
+    def __post_init__(self) -> None:
+        checks.choice("order", self.order, ORDERS)
+
+    @abstractmethod
+    def init(
+        self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
+    ) -> State:
+        """Return the state before the first step."""
+
+    @abstractmethod
+    def step(self, problem: Problem, geometry: Geometry, state: Any) -> Any:
+        """Return the next state; a pure function of the old one."""
+
+    @abstractmethod
+    def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
+        r"""Return the field ``(..., n)`` that the method uses at a point, in the scale of Psi.
+
+        Points that it carries beside theta are solved for at w.
+        """
+
+
+def in_order(
+    order: str,
+    theta: A,
+    outer: Array,
+    move_theta: Callable[[A, Array], A],
+    move_outer: Callable[[A, Array], Array],
+) -> tuple[A, Array]:
+    """Return both updates, made in the given order."""
+    if order == "theta_first":
+        theta = move_theta(theta, outer)
+        return theta, move_outer(theta, outer)
+    if order == "w_first":
+        outer = move_outer(theta, outer)
+        return move_theta(theta, outer), outer
+    return move_theta(theta, outer), move_outer(theta, outer)
+
+
+def rate(name: str, value: Any) -> None:
+    """Check a step size: a number >= 0, or an array of them over the leading axes."""
+    if np.ndim(value) == 0:
+        checks.nonnegative(name, value)
+    elif checks.array(name, value, shape=(None,), leading=True).min() < 0:
+        raise ValueError(f"`{name}` must be >= 0; got {np.min(value)}.")
+
+
+def step_size(problem: Problem, value: Any) -> Any:
+    """Return a step size that multiplies ``(..., p)`` or ``(..., n)``; None means 1/L."""
+    if value is None:
+        problem.require(("constants",), "`rho=None` (which means 1/L)")
+        return 1.0 / problem.constants()[1]
+    if np.ndim(value) == 0:
+        return float(value)
+    return problem.xp.asarray(value, dtype=problem.dtype, device=problem.device)[..., None]
+
+
+def random_rows(state: State, length: int, size: int, stream: int) -> np.ndarray:
+    """Return ``size`` distinct rows of ``length``, a function of seed, step and stream alone."""
+    bits = np.random.Philox(np.random.SeedSequence([state.seed, state.step, stream]))
+    return np.sort(np.random.Generator(bits).choice(length, size, replace=False))

@@ -1,0 +1,122 @@
+"""The single-loop core: theta, its adjoint and the weights move together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import checks
+from ..geometries import Geometry
+from ..problems import Problem
+from ..types import Array
+from .base import Method, State, in_order, random_rows, rate, step_size
+
+__all__ = ["SOBA", "SOBAState"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SOBAState(State):
+    """The state of :class:`SOBA`: the moving adjoint v."""
+
+    adjoint: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class SOBA(Method):
+    r"""Stochastic bilevel algorithm: one step each for theta, the adjoint v and the weights.
+
+    .. math::
+
+        v^+ = v - \rho_v\,(H v - \nabla F(\theta)), \qquad
+        \theta^+ = \theta - \rho\,\nabla_\theta G(\theta, w), \qquad
+        w^+ = \mathrm{step}(w, -J^\top v, \eta).
+
+    In continuous time ``v' = -kappa (H v - grad F)``: three time scales. At frozen theta the
+    weights are sparse (at most p) only where v is fast; with v slow too, the field is constant and
+    the weights go to a single sample. Biased by the lag of theta and v, and unbiased in its
+    mini-batches for given (theta, v, w). One step costs one ``train_grad``, ``val_grad``, ``hvp``
+    and ``per_sample_jvp``. v starts at ``H^{-1} grad F``. Dagreou et al. (2022), arXiv 2201.13409.
+
+    Parameters
+    ----------
+    rho : float or (...), optional
+        Inner step; 1/L when left out.
+    eta : float or (...)
+        Outer step.
+    rho_adjoint : float or (...), optional
+        Step of the adjoint; ``rho`` when left out.
+    batch_size : int, optional
+        Training and validation samples drawn without replacement at each step (at most all of
+        them); everything when left out. Samples outside the batch get the field 0, those inside
+        n/batch_size times theirs.
+    """
+
+    rho: Any = None
+    eta: Any = 1e-2
+    rho_adjoint: Any = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("rho", "rho_adjoint"):
+            if getattr(self, name) is not None:
+                rate(name, getattr(self, name))
+        rate("eta", self.eta)
+        if self.batch_size is not None:
+            checks.integer("batch_size", self.batch_size, minimum=1)
+
+    def init(
+        self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
+    ) -> SOBAState:
+        adjoint = problem.adjoint(theta, geometry.weights(outer))
+        return SOBAState(theta=theta, outer=outer, step=0, seed=seed, adjoint=adjoint)
+
+    def step(self, problem: Problem, geometry: Geometry, state: SOBAState) -> SOBAState:
+        rho, eta = step_size(problem, self.rho), step_size(problem, self.eta)
+        rho_v = rho if self.rho_adjoint is None else step_size(problem, self.rho_adjoint)
+        part, rows = self._batch(problem, state)
+
+        def on_batch(outer: Array) -> Array:
+            w = geometry.weights(outer)
+            if rows is None:
+                return w
+            return problem.xp.take(w, rows, axis=-1) * (problem.num_samples / rows.shape[0])
+
+        def move_inner(inner: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
+            theta, v = inner
+            w = on_batch(outer)
+            error = part.hvp(theta, w, v) - part.val_grad(theta)
+            return theta - rho * part.train_grad(theta, w), v - rho_v * error
+
+        def move_outer(inner: tuple[Array, Array], outer: Array) -> Array:
+            theta, v = inner
+            field = -part.per_sample_jvp(theta, v)
+            if rows is not None:
+                field = _scatter(problem, field, rows)
+            return geometry.step(outer, field, eta)
+
+        (theta, v), outer = in_order(
+            self.order, (state.theta, state.adjoint), state.outer, move_inner, move_outer
+        )
+        return SOBAState(theta=theta, outer=outer, step=state.step + 1, seed=state.seed, adjoint=v)
+
+    def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
+        return problem.hypergradient(theta, w)
+
+    def _batch(self, problem: Problem, state: State) -> tuple[Problem, Array | None]:
+        """Return the problem on this step's mini-batch, and its training rows."""
+        if self.batch_size is None:
+            return problem, None
+        size = min(self.batch_size, problem.num_samples)
+        train = random_rows(state, problem.num_samples, size, stream=0)
+        size_val = min(self.batch_size, problem.num_val)
+        val = random_rows(state, problem.num_val, size_val, stream=1)
+        rows = problem.xp.asarray(train, device=problem.device)
+        return problem.batch(train=train, val=val), rows
+
+
+def _scatter(problem: Problem, field: Array, rows: Array) -> Array:
+    """Return the unbiased estimate ``(..., n)`` of a field known on ``rows`` only."""
+    xp, n = problem.xp, problem.num_samples
+    place = xp.arange(n, device=problem.device)[None, :] == rows[:, None]
+    return field @ xp.astype(place, field.dtype) * (n / rows.shape[0])

@@ -1,0 +1,219 @@
+"""The driver of methods: iterate, record, count, stop honestly."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .geometries import Geometry, Mirror
+from .methods import Method, State
+from .namespaces import to_numpy
+from .problems import ORACLES, MultiProblem, Problem
+from .simplex import uniform_log_weights
+from .status import ConvergenceError, Status
+from .trajectory import Trajectory
+from .types import Array
+
+__all__ = ["run_method"]
+
+BOUND = 1e12
+"""Largest entry of theta, in size, that is still called a state."""
+
+COUNTED = (*ORACLES, "hessian", "theta_star")
+
+
+def run_method(
+    problem: Problem,
+    method: Method,
+    num_steps: int = 2000,
+    seed: int = 0,
+    geometry: Geometry | None = None,
+    num_saved: int = 201,
+    theta0: Array | None = None,
+    w0: Array | None = None,
+) -> Trajectory:
+    """Run a method for ``num_steps`` outer steps.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of any array library; leading axes of ``theta0``, ``w0`` and of the method's step sizes are
+        independent runs.
+    method : Method
+        Such as ``methods.Joint(rho=0.1, eta=0.01)``.
+    num_steps : int
+    seed : int
+        Root of the method's random numbers: same seed, same numbers.
+    geometry : Geometry, optional
+        ``geometries.Mirror()`` when left out.
+    num_saved : int
+        At most so many states are kept, evenly spaced, the first and the last among them.
+    theta0 : (..., p), optional
+        ``problem.initial_theta(w0)`` when left out.
+    w0 : (..., n), optional
+        Positive weights; uniform when left out.
+
+    Returns
+    -------
+    Trajectory
+        ``t`` counts steps; ``oracle_counts`` counts the calls of each oracle (and of ``hessian``
+        and ``theta_star``, where exact solves are used), start included. A run whose next state
+        would not be finite ends at the last good one, with its status and the cure.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For wrong arguments, or a problem that lacks what the method requires.
+    """
+    began = time.perf_counter()
+    geometry = _check(problem, method, geometry)
+    num_steps = checks.integer("num_steps", num_steps, minimum=1)
+    seed = checks.integer("seed", seed, minimum=0)
+    num_saved = checks.integer("num_saved", num_saved, minimum=2)
+    theta, log_w = _start(problem, theta0, w0)
+    counts: Counter[str] = Counter()
+    counted = _counting(problem, counts)
+    state = method.init(counted, geometry, theta, geometry.start(log_w), seed)
+    keep = set(np.linspace(0, num_steps, num_saved).round().astype(int).tolist())
+    steps: list[int] = []
+    thetas: list[np.ndarray] = []
+    logs: list[np.ndarray] = []
+    tail: deque[Array] = deque(maxlen=4)
+    status, message, last = Status.ok, "", state
+    for current, outcome in _iterate(counted, method, geometry, state, num_steps):
+        status, message = outcome
+        if status is Status.ok:
+            last = current
+            tail.append(current.outer)
+        due = status is not Status.ok or current.step in keep
+        if due and (not steps or steps[-1] != last.step):
+            steps.append(last.step)
+            thetas.append(to_numpy(last.theta))
+            logs.append(to_numpy(geometry.log_weights(last.outer)))
+    lead = np.broadcast_shapes(*(part.shape[:-1] for part in (*thetas, *logs)))
+    settings = {
+        "kind": "method",
+        "method": type(method).__name__,
+        "knobs": asdict(method),
+        "geometry": repr(geometry),
+        "num_steps": num_steps,
+        "seed": seed,
+    }
+    return Trajectory(
+        t=np.array(steps),
+        theta=_stack(thetas, lead),
+        status=status,
+        message=message,
+        problem=problem,
+        settings=settings,
+        num_evaluations=last.step,
+        states=_stack(logs, lead),
+        log_weights_of=lambda rows: rows,
+        oracle_counts=dict(counts),
+        tail=_stack([to_numpy(geometry.log_weights(outer)) for outer in tail], lead),
+        wall_seconds=time.perf_counter() - began,
+        time_name="step",
+    )
+
+
+def _iterate(
+    problem: Problem, method: Method, geometry: Geometry, state: State, num_steps: int
+) -> Iterator[tuple[State, tuple[Status, str]]]:
+    """Yield every state with its status; stop after the first that is not ok."""
+    fine = (Status.ok, f"did {num_steps} steps.")
+    yield state, fine
+    for _ in range(num_steps):
+        try:
+            with np.errstate(all="ignore"):
+                state = method.step(problem, geometry, state)
+                outcome = _inspect(problem, geometry, state) or fine
+        except np.linalg.LinAlgError:
+            outcome = (
+                Status.underflow,
+                f"underflow at step {state.step + 1} of {num_steps}: the inner Hessian is "
+                "singular; raise `ridge` or lower `eta`.",
+            )
+        except ConvergenceError as failure:
+            outcome = (Status.nonfinite, f"nonfinite at step {state.step + 1}: {failure}")
+        yield state, outcome
+        if outcome[0] is not Status.ok:
+            return
+
+
+def _inspect(problem: Problem, geometry: Geometry, state: State) -> tuple[Status, str] | None:
+    """Return the failure of a state, or None."""
+    xp = problem.xp
+    weights = geometry.weights(state.outer)
+    finite = bool(xp.all(xp.isfinite(state.theta))) and bool(xp.all(xp.isfinite(weights)))
+    if not finite:
+        text = f"nonfinite at step {state.step}: theta or w is not finite; lower `eta` or `rho`."
+        return Status.nonfinite, text
+    if float(xp.max(xp.abs(state.theta))) > BOUND:
+        text = f"diverged at step {state.step}: |theta| exceeds {BOUND:g}; lower `rho` or `eta`."
+        return Status.diverged, text
+    return None
+
+
+def _check(problem: Any, method: Any, geometry: Any) -> Geometry:
+    """Check the three parts and that they fit together."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
+    if not isinstance(method, Method):
+        shown = method.__name__ if isinstance(method, type) else type(method).__name__
+        raise TypeError(f"`method` must be a method such as methods.Joint(); got {shown}.")
+    if geometry is not None and not isinstance(geometry, Geometry):
+        raise TypeError(
+            f"`geometry` must be a geometry such as geometries.Mirror(); got {geometry!r}."
+        )
+    problem.require(method.requires, type(method).__name__)
+    return Mirror() if geometry is None else geometry
+
+
+def _start(problem: Problem, theta0: Array | None, w0: Array | None) -> tuple[Array, Array]:
+    """Return theta and log-weights at the start, in the problem's namespace."""
+    n = problem.num_samples
+    log_w = uniform_log_weights(n)
+    if w0 is not None:
+        log_w = np.log(checks.simplex_weights("w0", to_numpy(w0), n, leading=True))
+    native = problem.xp.asarray(log_w, dtype=problem.dtype, device=problem.device)
+    if theta0 is None:
+        return problem.initial_theta(problem.xp.exp(native)), native
+    theta = checks.array("theta0", to_numpy(theta0), shape=(problem.num_params,), leading=True)
+    return problem.xp.asarray(theta, dtype=problem.dtype, device=problem.device), native
+
+
+def _counting(problem: Problem, counts: Counter[str]) -> Problem:
+    """Return the same problem, whose oracles add to ``counts`` at every call.
+
+    Inside ``theta_star`` and ``adjoint`` the oracles count too; a MultiProblem counts its blocks.
+    """
+    counted: Any = copy.copy(problem)
+    if isinstance(problem, MultiProblem):
+        counted.problems = tuple(_counting(part, counts) for part in problem.problems)
+        return counted
+
+    def wrap(name: str, call: Callable[..., Array]) -> Callable[..., Array]:
+        def wrapped(*args: Any, **kwargs: Any) -> Array:
+            counts[name] += 1
+            return call(*args, **kwargs)
+
+        return wrapped
+
+    for name in COUNTED:
+        owner = counted if name == "theta_star" else problem
+        setattr(counted, name, wrap(name, getattr(owner, name)))
+    counted.hvp_at = lambda theta, w: wrap("hvp", problem.hvp_at(theta, w))
+    counted.batch = lambda train=None, val=None: _counting(problem.batch(train, val), counts)
+    return counted
+
+
+def _stack(parts: list[np.ndarray], lead: tuple[int, ...]) -> np.ndarray:
+    """Stack states, giving each the leading axes of all."""
+    return np.stack([np.broadcast_to(part, (*lead, part.shape[-1])) for part in parts])

@@ -1,0 +1,81 @@
+"""What is reported of any state (theta, w): the variables that runs and sweeps have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .namespaces import to_numpy
+from .problems import Problem, SoftmaxRegression
+from .simplex import entropy, ess, support
+from .types import Array
+
+__all__ = ["THRESHOLDS", "describe", "describe_weights", "check_thresholds", "VARIABLES"]
+
+THRESHOLDS = (1e-3, 1e-6, 1e-12)
+"""Relative thresholds at which a support is counted."""
+
+VARIABLES: dict[str, str] = {
+    "theta": "inner parameters",
+    "ess": "effective sample size, (sum w)^2 / sum w^2",
+    "entropy": "entropy of the weights in nats",
+    "support": "number of weights above threshold times the largest weight",
+    "clean_mass": "weight on samples known to be clean",
+    "val_loss": "F(theta), loss on the validation samples",
+    "outer_loss": "h(w) = F(theta_star(w))",
+    "test_loss": "loss of theta on the independent test set",
+    "test_accuracy": "accuracy of theta on the independent test set",
+    "w": "weights of the training samples",
+    "log_w": "log of the weights",
+    "U": "coordinates of the weights: log w = log w0 + Phi U + const",
+}
+"""Long names of the variables of every Dataset."""
+
+
+def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Return relative thresholds in [0, 1), at least one."""
+    values = tuple(checks.nonnegative("thresholds", value) for value in np.atleast_1d(thresholds))
+    if not values:
+        raise ValueError("`thresholds` must hold at least one threshold; got none.")
+    for value in values:
+        if value >= 1:
+            raise ValueError(
+                f"`thresholds` must be below 1 (relative to the largest weight); got {value}."
+            )
+    return values
+
+
+def describe_weights(
+    problem: Problem, w: Array, thresholds: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """Return ``ess, entropy, support`` and, where known, ``clean_mass`` of weights (..., n)."""
+    w = to_numpy(w)
+    out = {
+        "ess": ess(w),
+        "entropy": entropy(w),
+        "support": np.stack([support(w, q).sum(axis=-1) for q in thresholds], axis=-1),
+    }
+    if problem.clean is not None:
+        out["clean_mass"] = w[..., problem.clean].sum(axis=-1) / w.sum(axis=-1)
+    return out
+
+
+def describe(
+    problem: Problem, theta: Array, w: Array, thresholds: Sequence[float], *, outer_loss: bool
+) -> dict[str, np.ndarray]:
+    """Return all variables of states theta ``(..., p)``, w ``(..., n)``, arrays ``(...)``.
+
+    ``outer_loss`` costs one inner solve per state.
+    """
+    out: dict[str, Any] = describe_weights(problem, w, thresholds)
+    out["val_loss"] = to_numpy(problem.val_loss(theta))
+    if outer_loss and "theta_star" in problem.capabilities:
+        out["outer_loss"] = to_numpy(problem.val_loss(problem.theta_star(w, theta)))
+    if problem.has_test:
+        out["test_loss"] = to_numpy(problem.test_loss(theta))
+        if isinstance(problem, SoftmaxRegression):
+            out["test_accuracy"] = to_numpy(problem.test_accuracy(theta))
+    return out

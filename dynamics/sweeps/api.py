@@ -1,0 +1,330 @@
+r"""The entry points ``sweep`` and ``weights``: check, run the engine tile by tile, label."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import backend as backends
+from .. import checks, provenance
+from ..features import quadratic_features
+from ..namespaces import require_numpy, to_numpy
+from ..problems import LeastSquares, Problem
+from ..simplex import normalise_log, uniform_log_weights
+from ..statistics import THRESHOLDS, VARIABLES, check_thresholds, describe
+from ..status import flag_attributes
+from ..types import Array
+from .cells import Cells, Plan
+from .least_squares import LeastSquaresEngine
+from .oracles import OracleEngine
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["sweep", "weights"]
+
+
+def sweep(
+    problem: Problem,
+    *,
+    alpha: Any,
+    beta: Any,
+    dt: float = 1.0,
+    num_steps: int = 3000,
+    theta0: Array | None = None,
+    w0: Array | None = None,
+    backend: str = "auto",
+    dtype: str = "float64",
+    save_steps: int | Sequence[int] | None = None,
+    keep_weights: bool = False,
+    thresholds: Sequence[float] = THRESHOLDS,
+    max_bytes: float = 2e9,
+    progress: Callable[[float], None] | None = None,
+) -> xarray.Dataset:
+    r"""Run the warm-started algorithm on a grid of rates.
+
+    .. math::
+
+        \theta^+ = \theta - \rho\,\nabla_\theta G(\theta, w), \qquad
+        \log w^+ = \log w - \eta\,\Psi(\theta, w) + \mathrm{const}, \qquad
+        \rho = \alpha\,dt,\ \eta = \beta\,dt,
+
+    both right-hand sides at the old state, for every cell (alpha, beta) from the same start.
+
+    Parameters
+    ----------
+    problem : Problem
+        With NumPy arrays.
+    alpha, beta : float or (a,), (b,)
+        Speeds of theta and of the weights, >= 0, per unit of time.
+    dt : float
+        Length of one Euler step in units of time.
+    num_steps : int
+    theta0 : (p,), optional
+        ``problem.initial_theta(w0)`` when left out.
+    w0 : (n,), optional
+        Positive weights; uniform when left out.
+    backend : {"auto", "numpy", "cupy", "torch"}
+        ``"auto"`` takes the best engine that is available here.
+    dtype : {"float64", "float32"}
+    save_steps : int or sequence of int, optional
+        Adds the dimension ``step``: every so many steps, start and end included, or exactly the
+        given ones. Left out, only the end is kept.
+    keep_weights : bool
+        Whether to store the weights of every cell; see also :func:`weights`.
+    thresholds : sequence of float
+        Relative thresholds at which ``support`` is counted.
+    max_bytes : float
+        Largest size of the stored weights; more is refused.
+    progress : callable, optional
+        Called with the share of the work that is done, between 0 and 1.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``(alpha, beta[, step])``: ``theta, ess, entropy, support, val_loss, outer_loss,
+        [test_loss], [test_accuracy], [clean_mass], [w], [U], status, last_step``. A cell that
+        diverges keeps its last good state, carries its status, and harms no other.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an argument out of its range, an unavailable backend, or too large a request.
+    """
+    began = time.perf_counter()
+    if not isinstance(problem, Problem):
+        raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
+    require_numpy(problem.xp, "sweep")
+    alpha, beta = _rates("alpha", alpha), _rates("beta", beta)
+    steps = _save_steps(save_steps, checks.integer("num_steps", num_steps, minimum=1))
+    chosen = backends.resolve(backend)
+    problem = problem.to(dtype=checks.choice("dtype", dtype, ("float64", "float32")))
+    thresholds = check_thresholds(thresholds)
+    plan = _plan(problem, alpha, beta, checks.positive("dt", dt), num_steps, steps, theta0, w0)
+    cells = alpha.size * beta.size
+    if keep_weights:
+        _check_size(cells, len(steps), problem, checks.positive("max_bytes", max_bytes))
+    table = _run(problem, plan, keep_weights, thresholds, progress)
+    config = {
+        "problem": repr(problem),
+        "alpha": alpha,
+        "beta": beta,
+        "dt": dt,
+        "num_steps": num_steps,
+        "save_steps": list(steps),
+        "theta0": plan.theta0,
+        "w0": None if w0 is None else np.exp(plan.log_w0),
+        "backend": chosen,
+    }
+    record = provenance.record(config, dtype=dtype, wall_seconds=time.perf_counter() - began)
+    log_w0 = None if w0 is None else plan.log_w0
+    has_steps = save_steps is not None
+    return _label(table, alpha, beta, dt, steps if has_steps else None, thresholds, log_w0, record)
+
+
+def weights(
+    ds: xarray.Dataset, problem: Problem, *, alpha: float, beta: float, step: int | None = None
+) -> np.ndarray:
+    r"""Return the weights of one cell of a sweep, stored or rebuilt from U.
+
+    .. math:: w = \mathrm{softmax}(\log w_0 + \Phi U) \qquad\text{(theory T8)}.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        As returned by :func:`sweep`.
+    problem : Problem
+        The problem that was swept.
+    alpha, beta : float
+        Coordinates of the cell.
+    step : int, optional
+        One of the saved steps; all of them when left out.
+
+    Returns
+    -------
+    (n,) or (step, n)
+
+    Raises
+    ------
+    ValueError
+        For a cell or step that is not in ``ds``, or where neither w nor U is stored.
+    """
+    place = {"alpha": _position(ds, "alpha", alpha), "beta": _position(ds, "beta", beta)}
+    if step is not None:
+        if "step" not in ds.dims:
+            raise ValueError("`step` must be None for a sweep without saved steps.")
+        place["step"] = _position(ds, "step", step)
+    if "w" in ds:
+        return ds["w"].isel(place).to_numpy()
+    if "U" not in ds or not isinstance(problem, LeastSquares):
+        raise ValueError("`ds` holds neither w nor U; run `sweep(..., keep_weights=True)`.")
+    features = quadratic_features(to_numpy(problem.X), to_numpy(problem.y))
+    U = ds["U"].isel(place).to_numpy()
+    if features.shape[1] != U.shape[-1]:
+        raise ValueError(
+            f"`problem` must be the one that was swept ({U.shape[-1]} features); "
+            f"got {features.shape[1]}."
+        )
+    log_w0 = ds["log_w0"].to_numpy() if "log_w0" in ds else uniform_log_weights(len(features))
+    return np.exp(normalise_log(log_w0 + U @ features.T))
+
+
+def _rates(name: str, value: Any) -> np.ndarray:
+    """Return distinct rates >= 0 as a vector."""
+    rates = checks.array(name, np.atleast_1d(value), shape=(None,))
+    if rates.min() < 0:
+        raise ValueError(f"`{name}` must be >= 0; got {rates.min()}.")
+    if np.unique(rates).size < rates.size:
+        raise ValueError(f"`{name}` must hold distinct rates; got one twice.")
+    return rates
+
+
+def _save_steps(value: Any, num_steps: int) -> tuple[int, ...]:
+    """Return the increasing steps to record."""
+    if value is None:
+        return (num_steps,)
+    if np.ndim(value) == 0:
+        every = checks.integer("save_steps", value, minimum=1)
+        return tuple(sorted({*range(0, num_steps + 1, every), num_steps}))
+    steps = sorted({checks.integer("save_steps", item, minimum=0) for item in value})
+    if not steps or steps[-1] > num_steps:
+        shown = steps[-1] if steps else "none"
+        raise ValueError(f"`save_steps` must hold steps in 0 ... {num_steps}; got {shown}.")
+    return tuple(steps)
+
+
+def _plan(
+    problem: Problem,
+    alpha: Array,
+    beta: Array,
+    dt: float,
+    num_steps: int,
+    steps: tuple[int, ...],
+    theta0: Array | None,
+    w0: Array | None,
+) -> Plan:
+    """Return the flattened grid with its start."""
+    n = problem.num_samples
+    log_w0 = uniform_log_weights(n) if w0 is None else np.log(checks.simplex_weights("w0", w0, n))
+    if theta0 is None:
+        start = np.asarray(problem.initial_theta(np.exp(log_w0).astype(problem.dtype)))
+    else:
+        start = checks.array("theta0", theta0, shape=(problem.num_params,))
+    rho, eta = np.meshgrid(alpha * dt, beta * dt, indexing="ij")
+    dtype = problem.dtype
+    return Plan(
+        rho.ravel().astype(dtype), eta.ravel().astype(dtype), num_steps, steps, start, log_w0
+    )
+
+
+def _check_size(cells: int, saves: int, problem: Problem, max_bytes: float) -> None:
+    """Refuse to keep more weights than ``max_bytes``."""
+    size = cells * saves * problem.num_samples * np.dtype(problem.dtype).itemsize
+    if size > max_bytes:
+        raise ValueError(
+            f"`keep_weights` would store {size / 1e9:.3g} GB (`max_bytes`: {max_bytes / 1e9:.3g} "
+            "GB): raise `max_bytes`, save fewer steps, or rebuild single cells with `weights`."
+        )
+
+
+def _run(
+    problem: Problem,
+    plan: Plan,
+    keep_weights: bool,
+    thresholds: tuple[float, ...],
+    progress: Callable[[float], None] | None,
+) -> dict[str, np.ndarray]:
+    """Run all cells, tile by tile; return arrays ``(B, saves, ...)``."""
+    engine: LeastSquaresEngine | OracleEngine
+    if isinstance(problem, LeastSquares):
+        engine = LeastSquaresEngine(problem, plan)
+    else:
+        engine = OracleEngine(problem, plan)
+    num_cells, num_saves = plan.rho.size, len(plan.save_steps)
+    table: dict[str, np.ndarray] = {}
+    with np.errstate(all="ignore"):
+        for start in range(0, num_cells, engine.tile):
+            index = np.arange(start, min(start + engine.tile, num_cells))
+            for k, (_, cells) in enumerate(engine.advance(index)):
+                for name, values in _snapshot(problem, cells, keep_weights, thresholds).items():
+                    if name not in table:
+                        table[name] = np.empty(
+                            (num_cells, num_saves, *values.shape[1:]), values.dtype
+                        )
+                    table[name][index, k] = values
+                if progress is not None:
+                    progress((start + index.size * (k + 1) / num_saves) / num_cells)
+    table["status"], table["last_step"] = table["status"][:, -1], table["last_step"][:, -1]
+    return table
+
+
+def _snapshot(
+    problem: Problem, cells: Cells, keep_weights: bool, thresholds: tuple[float, ...]
+) -> dict[str, np.ndarray]:
+    """Return the variables of a tile at one saved step."""
+    w = np.exp(cells.log_w)
+    out = describe(problem, cells.theta, w, thresholds, outer_loss=True)
+    out["theta"] = cells.theta
+    if cells.U is not None:
+        out["U"] = cells.U
+    if keep_weights:
+        out["w"] = w
+    return {**out, "status": cells.status, "last_step": cells.last_step}
+
+
+def _label(
+    table: dict[str, np.ndarray],
+    alpha: Array,
+    beta: Array,
+    dt: float,
+    steps: tuple[int, ...] | None,
+    thresholds: tuple[float, ...],
+    log_w0: Array | None,
+    record: dict[str, Any],
+) -> xarray.Dataset:
+    """Return the Dataset over ``(alpha, beta[, step])``."""
+    import xarray
+
+    last = {"theta": "param", "support": "threshold", "w": "sample", "U": "feature"}
+    data: dict[str, Any] = {}
+    for name, values in table.items():
+        grid = values.reshape(alpha.size, beta.size, *values.shape[1:])
+        if name in ("status", "last_step"):
+            data[name] = (("alpha", "beta"), grid)
+            continue
+        dims: tuple[str, ...] = ("alpha", "beta")
+        dims += ("step",) if steps is not None else ()
+        dims += (last[name],) if name in last else ()
+        grid = grid if steps is not None else grid[:, :, 0]
+        data[name] = (dims, grid, {"long_name": VARIABLES[name]})
+    data["status"] = (*data["status"], flag_attributes())
+    data["last_step"] = (*data["last_step"], {"long_name": "steps done when the cell ended"})
+    if log_w0 is not None:
+        data["log_w0"] = (("sample",), log_w0, {"long_name": "log of the initial weights"})
+    coords: dict[str, Any] = {
+        "alpha": ("alpha", alpha, {"long_name": "speed of theta", "units": "1/time"}),
+        "beta": ("beta", beta, {"long_name": "speed of the weights", "units": "1/time"}),
+        "rho": ("alpha", alpha * dt, {"long_name": "inner step, alpha dt"}),
+        "eta": ("beta", beta * dt, {"long_name": "outer step, beta dt"}),
+        "threshold": list(thresholds),
+    }
+    if steps is not None:
+        coords["step"] = list(steps)
+    return xarray.Dataset(data, coords, {"provenance": json.dumps(record)})
+
+
+def _position(ds: xarray.Dataset, name: str, value: Any) -> int:
+    """Return the position of a coordinate value, equal to round-off."""
+    number = checks.real(name, value)
+    axis = ds[name].to_numpy()
+    near = np.flatnonzero(np.isclose(axis, number, rtol=1e-9, atol=0.0))
+    if near.size == 0:
+        raise ValueError(
+            f"`{name}` must be one of the {axis.size} values of the sweep "
+            f"({axis.min():g} ... {axis.max():g}); got {number:g}."
+        )
+    return int(near[0])
