@@ -1,0 +1,24 @@
+"""What it means: distances to a solution, regimes, and a diagnosis of learnt weights."""
+
+from __future__ import annotations
+
+from ..dynamics.simplex import entropy, ess, support
+from .diagnosis import Report, diagnose
+from .optimality import clean_mass, cosine_to_exact, kkt_residual, theta_error
+from .regime import rate_ratio, smallest_curvature
+from .report import run_report
+
+__all__ = [
+    "Report",
+    "clean_mass",
+    "cosine_to_exact",
+    "diagnose",
+    "entropy",
+    "ess",
+    "kkt_residual",
+    "rate_ratio",
+    "run_report",
+    "smallest_curvature",
+    "support",
+    "theta_error",
+]

@@ -1,0 +1,219 @@
+"""Why did my weights collapse? A verdict with its evidence, and advice that names a knob."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..dynamics import Status, Trajectory, checks
+from ..dynamics.simplex import entropy, ess, support
+from ..dynamics.statistics import THRESHOLDS
+from ..dynamics.types import Array
+from .oscillation import oscillation
+from .regime import rate_ratio
+
+__all__ = ["VERDICTS", "Report", "diagnose"]
+
+VERDICTS = ("healthy", "collapsed", "frozen", "diverged", "oscillating")
+
+COLLAPSE = 0.05
+"""Share of the samples below which the effective sample size counts as collapsed."""
+FROZEN = 0.01
+"""Relative spread of the weights, or total change along a run, below which nothing was learnt."""
+POINTS = 60
+"""Saved points of a trajectory that are looked at."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`diagnose` found.
+
+    Attributes
+    ----------
+    verdict : {"healthy", "collapsed", "frozen", "diverged", "oscillating"}
+    evidence : dict
+        The numbers behind it.
+    advice : str
+        What to change, by the name of the knob.
+    """
+
+    verdict: str
+    evidence: dict[str, Any] = field(repr=False)
+    advice: str
+
+    def __str__(self) -> str:
+        lines = [f"verdict: {self.verdict}"]
+        lines += [f"  {name}: {_shown(value)}" for name, value in self.evidence.items()]
+        return "\n".join([*lines, f"advice: {self.advice}"])
+
+
+def diagnose(w_or_trajectory: Trajectory | Array) -> Report:
+    """Say what happened to learnt weights, and what to change.
+
+    Verdicts, the first that applies: ``diverged``, the run says so; ``frozen``, the weights are
+    uniform or did not move; ``collapsed``, the effective sample size is at most 5 % of the samples
+    (or 2), for weights that move to and fro in the median; ``oscillating``, they do so without
+    having collapsed; ``healthy``.
+
+    Parameters
+    ----------
+    w_or_trajectory : Trajectory, (n,) or (k, n)
+        A run, the final weights, or a history of weights. Any finite non-negative weights with a
+        positive sum; they are normalised first, and the evidence says whether that changed them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an array that is no set of weights.
+    """
+    if isinstance(w_or_trajectory, Trajectory):
+        return _diagnose_run(w_or_trajectory)
+    w = checks.weights_like("w_or_trajectory", w_or_trajectory)
+    if w.ndim > 2:
+        raise ValueError(f"`w_or_trajectory` must have shape (n,) or (k, n); got {w.shape}.")
+    totals = w.sum(axis=-1, keepdims=True)
+    history = np.atleast_2d(w / totals)
+    evidence = weight_evidence(history[-1])
+    evidence["normalised"] = bool(np.abs(totals - 1.0).max() > 1e-9)
+    if len(history) > 1:
+        evidence.update(oscillation(history, None))
+        evidence["moved"] = float(np.abs(history[-1] - history[0]).sum())
+    verdict = _verdict(evidence)
+    return Report(verdict, evidence, _ADVICE[verdict].format(weights_knob="the outer step `eta`"))
+
+
+def weight_evidence(w: Array) -> dict[str, Any]:
+    """Return the summary of one normalised weight vector ``(n,)``."""
+    n = w.size
+    ordered = np.sort(w)[::-1]
+    return {
+        "num_samples": n,
+        "ess": float(ess(w)),
+        "ess_fraction": float(ess(w)) / n,
+        "entropy": float(entropy(w)),
+        "largest_share": float(ordered[0]),
+        "top10_share": float(ordered[:10].sum()),
+        "support": {f"{q:g}": int(support(w, q).sum()) for q in THRESHOLDS},
+        "relative_spread": float(w.std() * n),
+    }
+
+
+def _diagnose_run(run: Trajectory) -> Report:
+    """Diagnose a trajectory: its end, its history, and its rates."""
+    if run.theta.ndim != 2:
+        raise ValueError(
+            "`w_or_trajectory` must be a single run; got one with leading axes "
+            f"{run.theta.shape[1:-1]}."
+        )
+    chosen = np.unique(np.linspace(0, len(run) - 1, POINTS).round().astype(int))
+    w = np.exp(run.log_weights(chosen))
+    totals = w.sum(axis=-1, keepdims=True)
+    history = w / totals
+    evidence = weight_evidence(history[-1])
+    evidence["normalised"] = bool(np.abs(totals - 1.0).max() > 1e-9)
+    evidence["moved"] = float(np.abs(history[-1] - history[0]).sum())
+    tail = None if run.tail is None else np.exp(run.tail)
+    evidence.update(oscillation(history, tail))
+    evidence.update({"status": run.status.name, "message": run.message})
+    evidence["val_loss"] = [float(run.problem.val_loss(run.theta[k])) for k in (0, -1)]
+    if run.problem.clean is not None:
+        evidence["clean_mass"] = float(history[-1][run.problem.clean].sum())
+    knobs = _knobs(run)
+    evidence.update(_rates(run, knobs))
+    verdict = _verdict(evidence)
+    return Report(verdict, evidence, _advice(verdict, evidence, knobs))
+
+
+def _verdict(evidence: dict[str, Any]) -> str:
+    """Return the first verdict that the evidence supports."""
+    n = evidence["num_samples"]
+    if evidence.get("status") in (Status.diverged.name, Status.nonfinite.name):
+        return "diverged"
+    if evidence["relative_spread"] < FROZEN or evidence.get("moved", 1.0) < FROZEN * 0.1:
+        still_moving = evidence.get("oscillating", False)
+        return "oscillating" if still_moving else "frozen"
+    oscillating = evidence.get("oscillating", False)
+    if evidence["ess_median" if oscillating else "ess"] <= max(2.0, COLLAPSE * n):
+        return "collapsed"
+    return "oscillating" if oscillating else "healthy"
+
+
+def _knobs(run: Trajectory) -> dict[str, Any]:
+    """Return the names and values of the two speeds of a run, where it has them."""
+    settings = run.settings
+    if settings["kind"] == "method":
+        knobs = settings["knobs"]
+        return {"slow": "rho", "fast": "eta", "alpha": knobs.get("rho"), "beta": knobs.get("eta")}
+    return {
+        "slow": "alpha",
+        "fast": "beta",
+        "alpha": settings.get("alpha"),
+        "beta": settings.get("beta"),
+    }
+
+
+def _rates(run: Trajectory, knobs: dict[str, Any]) -> dict[str, Any]:
+    """Return the rates and the ratio R, where the run has two rates and the problem theta_star."""
+    alpha, beta = knobs["alpha"], knobs["beta"]
+    if knobs["slow"] == "rho" and alpha is None and "constants" in run.problem.capabilities:
+        alpha = 1.0 / run.problem.constants()[1]
+    out = {name: value for name, value in ((knobs["slow"], alpha), (knobs["fast"], beta)) if value}
+    exact = run.settings.get("method") == "Exact" or run.settings["kind"] != "warm-started flow"
+    if run.settings["kind"] == "method":
+        exact = run.settings["method"] == "Exact"
+    usable = "theta_star" in run.problem.capabilities and np.ndim(alpha) == np.ndim(beta) == 0
+    if not exact and usable and alpha and beta:
+        out["R"] = rate_ratio(run.problem, alpha, beta)
+    return out
+
+
+_ADVICE = {
+    "healthy": "nothing to change; report the effective sample size beside the test risk.",
+    "frozen": "raise {weights_knob} or run longer: the weights have hardly moved.",
+    "collapsed": (
+        "lower {weights_knob} (slow weights keep the effective sample size up), do more inner "
+        "steps per outer step, or raise `ridge`; judge the model on an independent test set."
+    ),
+    "oscillating": "lower {weights_knob}: the weights keep moving to and fro instead of settling.",
+    "diverged": "lower the inner step `rho` (below 2/L) and {weights_knob}.",
+}
+
+
+def _advice(verdict: str, evidence: dict[str, Any], knobs: dict[str, Any]) -> str:
+    """Return what to change, with a value where R gives one."""
+    fast, slow = knobs["fast"], knobs["slow"]
+    ratio, value = evidence.get("R"), evidence.get(fast)
+    text = _ADVICE[verdict].format(weights_knob=f"`{fast}`").replace("`rho`", f"`{slow}`")
+    if (
+        verdict in ("collapsed", "oscillating")
+        and ratio is not None
+        and np.isfinite(ratio)
+        and value
+    ):
+        if ratio > 1.0:
+            target = value / ratio
+            text = (
+                f"R = {ratio:.3g}: the weights outrun theta; {text} "
+                f"R = 1 is at `{fast}` = {target:.3g}."
+            )
+        else:
+            text = (
+                f"R = {ratio:.3g}: theta follows the weights, so this is not a matter of speed; "
+                "stop earlier, raise `ridge`, or take more validation samples. " + text
+            )
+    if verdict == "collapsed" and ratio is None and fast not in evidence:
+        text = _ADVICE[verdict].format(weights_knob="the speed of the weights")
+    return text
+
+
+def _shown(value: Any) -> str:
+    """Spell a number in few digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " -> ".join(_shown(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{item} above {name}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,66 @@
+r"""Which regime a pair of rates is in: one dimensionless axis for all methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from ..dynamics import Problem, SoftmaxRegression, checks
+from ..dynamics.types import Array
+from .optimality import checked_problem, checked_weights
+
+__all__ = ["rate_ratio", "smallest_curvature"]
+
+DENSE = 2000
+
+
+def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
+    r"""Return :math:`\lambda_{\min}(H(\theta, w))` at one point.
+
+    For softmax regression it is exactly the ridge: adding one vector to all classes changes no
+    probability. Otherwise from the dense Hessian, or by Lanczos iterations for p > 2000.
+    """
+    if isinstance(problem, SoftmaxRegression):
+        return problem.ridge
+    if "hessian" in problem.capabilities and problem.num_params <= DENSE:
+        return float(np.linalg.eigvalsh(problem.hessian(theta, w))[0])
+    product = problem.hvp_at(theta, w)
+    operator = LinearOperator((problem.num_params,) * 2, matvec=product, dtype=np.float64)
+    return float(eigsh(operator, k=1, which="SA", return_eigenvectors=False)[0])
+
+
+def rate_ratio(problem: Problem, alpha: Any, beta: Any, w: Array | None = None) -> float:
+    r"""Return the dimensionless ratio R of the speed of the weights to that of theta.
+
+    .. math::
+
+        R = \frac{\beta\,\mathrm{sd}_w(\Psi)}{\alpha\,\lambda_{\min}(H)}, \qquad
+        \mathrm{sd}_w(\Psi) = \sqrt{\Psi^\top P(w)\,\Psi},
+
+    at :math:`(\theta^\star(w), w)` with w uniform by default. R << 1: theta follows the weights and
+    the exact flow is recovered; R >> 1: the weights run ahead on a frozen theta and collapse.
+
+    Parameters
+    ----------
+    problem : Problem
+        With ``theta_star``.
+    alpha, beta : float
+        Speeds, or the steps rho and eta of an algorithm: only their ratio counts.
+    w : (n,), optional
+
+    Raises
+    ------
+    ValueError
+        For rates that are not positive, or a problem without ``theta_star``.
+    """
+    problem = checked_problem(problem, "rate_ratio", "theta_star")
+    alpha, beta = checks.positive("alpha", alpha), checks.nonnegative("beta", beta)
+    uniform = np.full(problem.num_samples, 1.0 / problem.num_samples)
+    w = uniform if w is None else checked_weights(problem, w)
+    theta = problem.theta_star(w)
+    psi = problem.hypergradient(theta, w, tol=1e-8)
+    spread = float(np.sqrt((w * (psi - w @ psi) ** 2).sum()))
+    curvature = smallest_curvature(problem, theta, w)
+    return beta * spread / (alpha * curvature) if curvature > 0 else float("inf")
