@@ -73,10 +73,10 @@ def diagnose(w_or_trajectory: Trajectory | Array) -> Report:
     w = checks.weights_like("w_or_trajectory", w_or_trajectory)
     if w.ndim > 2:
         raise ValueError(f"`w_or_trajectory` must have shape (n,) or (k, n); got {w.shape}.")
-    totals = w.sum(axis=-1, keepdims=True)
-    history = np.atleast_2d(w / totals)
+    scaled = w / w.max(axis=-1, keepdims=True)  # no overflow of the sum, whatever the scale
+    history = np.atleast_2d(scaled / scaled.sum(axis=-1, keepdims=True))
     evidence = weight_evidence(history[-1])
-    evidence["normalised"] = bool(np.abs(totals - 1.0).max() > 1e-9)
+    evidence["normalised"] = bool(np.abs(w - history.reshape(w.shape)).max() > 1e-9)
     if len(history) > 1:
         evidence.update(oscillation(history, None))
         evidence["moved"] = float(np.abs(history[-1] - history[0]).sum())

@@ -165,7 +165,7 @@ def weights_like(name: str, value: Any) -> np.ndarray:
     result = array(name, value, shape=(None,), leading=True)
     if result.min() < 0:
         raise ValueError(f"`{name}` must be >= 0; got {result.min()}.")
-    if result.sum(axis=-1).min() <= 0:
+    if result.max(axis=-1).min() <= 0:
         raise ValueError(f"`{name}` must have a positive sum; got 0.0.")
     return result
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace, is_array_api_obj, is_numpy_array
 
-from .checks import nonnegative
+from . import checks
 from .types import Array
 
 __all__ = [
@@ -82,14 +82,23 @@ def project_simplex(x: Array) -> Array:
 
 
 def _weights(w: Any) -> Array:
-    """Return ``w`` as an array with at least one axis; array-API objects stay what they are."""
-    result = w if is_array_api_obj(w) else np.asarray(w, dtype=np.float64)
-    if getattr(result, "ndim", 0) == 0 or result.shape[-1] == 0:
-        raise ValueError(f"`w` must have shape (..., n) with n >= 1; got {tuple(np.shape(w))}.")
-    xp = array_namespace(result)
-    if not xp.isdtype(result.dtype, "real floating"):
-        result = xp.astype(result, xp.float64)
-    return result
+    """Return checked weights ``(..., n)``; arrays of another library stay what they are."""
+    if not is_array_api_obj(w) or is_numpy_array(w):
+        single = getattr(w, "dtype", None) == np.float32
+        result = checks.weights_like("w", w)
+        return result.astype(np.float32) if single else result
+    xp = array_namespace(w)
+    if w.ndim == 0 or w.shape[-1] == 0:
+        raise ValueError(f"`w` must have shape (..., n) with n >= 1; got {tuple(w.shape)}.")
+    if not xp.isdtype(w.dtype, "real floating"):
+        raise TypeError(f"`w` must be a real floating array; got dtype {w.dtype}.")
+    if not bool(xp.all(xp.isfinite(w))):
+        raise ValueError("`w` must be finite.")
+    if not bool(xp.all(w >= 0)):
+        raise ValueError(f"`w` must be >= 0; got {float(xp.min(w))}.")
+    if not bool(xp.all(xp.max(w, axis=-1) > 0)):
+        raise ValueError("`w` must have a positive sum; got 0.0.")
+    return w
 
 
 def ess(w: Array) -> Array:
@@ -105,14 +114,17 @@ def ess(w: Array) -> Array:
     Returns
     -------
     (...)
-        Between 1 and n. NaN where the weights sum to zero.
+        Between 1 and n.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For weights that are negative, not finite, or sum to zero.
     """
     w = _weights(w)
     xp = array_namespace(w)
-    top = xp.max(w, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        w = w / top
-        return xp.sum(w, axis=-1) ** 2 / xp.sum(w * w, axis=-1)
+    w = w / xp.max(w, axis=-1, keepdims=True)
+    return xp.sum(w, axis=-1) ** 2 / xp.sum(w * w, axis=-1)
 
 
 def entropy(w: Array) -> Array:
@@ -124,11 +136,16 @@ def entropy(w: Array) -> Array:
     ----------
     w : (..., n)
         Non-negative weights with a positive sum.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For weights that are negative, not finite, or sum to zero.
     """
     w = _weights(w)
     xp = array_namespace(w)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        w = w / xp.sum(w, axis=-1, keepdims=True)
+    w = w / xp.max(w, axis=-1, keepdims=True)
+    w = w / xp.sum(w, axis=-1, keepdims=True)
     positive = w > 0
     log_w = xp.log(xp.where(positive, w, xp.ones_like(w)))
     total = -xp.sum(w * log_w, axis=-1)
@@ -151,10 +168,10 @@ def support(w: Array, threshold: float = 1e-6) -> Array:
 
     Raises
     ------
-    ValueError
-        If ``threshold`` is negative or not below 1.
+    ValueError, TypeError
+        For a threshold outside [0, 1), or weights that are negative, not finite, or sum to zero.
     """
-    threshold = nonnegative("threshold", threshold)
+    threshold = checks.nonnegative("threshold", threshold)
     if threshold >= 1:
         raise ValueError(
             f"`threshold` must be below 1 (relative to the largest weight); got {threshold}."
