@@ -1,0 +1,1 @@
+"""What the paper says: experiments, data sets, reports, command line."""

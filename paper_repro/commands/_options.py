@@ -1,0 +1,135 @@
+"""Options that several commands share, and the types that check them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..data import Data
+
+__all__ = [
+    "LogGrid", "add_data_options", "add_out", "fraction", "load_data", "natural", "non_negative",
+    "positive",
+]  # fmt: skip
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be finite and above 0")
+    return value
+
+
+def non_negative(text: str) -> float:
+    """A finite number, at least 0."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be finite and at least 0")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} must lie between 0 and 1")
+    return value
+
+
+def natural(text: str) -> int:
+    """A whole number, at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} must be at least 0")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+class LogGrid:
+    """A logarithmic grid ``A:B:COUNT``, or one value ``A``."""
+
+    def __init__(self, text: str) -> None:
+        parts = text.split(":")
+        if len(parts) == 1:
+            parts = [text, text, "1"]
+        if len(parts) != 3:
+            raise argparse.ArgumentTypeError(f"{text!r} is not A:B:COUNT, such as 1e-3:1:25")
+        self.text = text
+        self.low, self.high = positive(parts[0]), positive(parts[1])
+        self.count = natural(parts[2])
+        if self.low > self.high or (self.count == 1) != (self.low == self.high):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} must have A < B and a COUNT of at least 2, or be a single value"
+            )
+
+    def __str__(self) -> str:
+        return self.text
+
+    def values(self) -> NDArray[np.float64]:
+        """The points of the grid."""
+        import numpy as np
+
+        return np.geomspace(self.low, self.high, self.count)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is asked about data and problem."""
+    parser.add_argument(
+        "--data", required=True, metavar="DATA", default=argparse.SUPPRESS,
+        help="toy, digits, an .npz archive, TRAIN.csv,VAL.csv, or a folder of IDX or CSV files",
+    )  # fmt: skip
+    parser.add_argument(
+        "--problem", choices=("least-squares", "softmax"), default=None,
+        help="by default softmax where the targets are integers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ridge", type=non_negative, default=1e-3, metavar="R", help="l2 penalty of theta"
+    )
+    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="root seed of the data")
+    parser.add_argument(
+        "--corruption", type=fraction, default=0.0, metavar="Q",
+        help="share of the training labels to redraw uniformly over all classes",
+    )  # fmt: skip
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Declare the output folder."""
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", default=argparse.SUPPRESS,
+        help="a new or empty folder for everything that is written",
+    )  # fmt: skip
+
+
+def load_data(args: argparse.Namespace) -> Data:
+    """Load what `add_data_options` asked for."""
+    from ..data import Request, load
+
+    return load(
+        Request(source=args.data, kind=args.problem, seed=args.seed, fraction=args.corruption)
+    )

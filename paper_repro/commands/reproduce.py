@@ -1,0 +1,101 @@
+"""``warmflow reproduce``: simulate, store and draw the items, then write the report."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..folder import ReproductionFolder
+    from ..item import Variant
+    from ..runner import Outcome
+
+__all__ = ["add_arguments", "execute"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    variant = parser.add_mutually_exclusive_group()
+    variant.add_argument(
+        "--quick", dest="variant", action="store_const", const="quick",
+        help="small grids and few seeds, under two minutes (the default)",
+    )  # fmt: skip
+    variant.add_argument(
+        "--full", dest="variant", action="store_const", const="full",
+        help="the same code at full size; --list states the minutes",
+    )  # fmt: skip
+    parser.add_argument("--only", nargs="+", metavar="ITEM", help="only these items")
+    parser.add_argument("--list", action="store_true", help="list the items and exit")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="where everything goes; by default results/quick or results/full",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="go on in DIR with the variant and the items of the run that was interrupted there",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="simulate again what is stored")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..registry import NAMES, load_items
+
+    if args.list:
+        return _list()
+    variant, names, path = _settle(args, NAMES)
+    items = load_items(names)
+    from ..folder import ReproductionFolder
+    from ..report import write_report
+    from ..runner import run_items
+
+    try:
+        folder = ReproductionFolder.open(path, variant, tuple(item.name for item in items))
+        outcome = run_items(items, variant, folder, force=args.force)
+        page, _ = write_report(load_items(), folder)
+    except KeyboardInterrupt:
+        again = f"warmflow reproduce --resume --out {shlex.quote(str(path))}"
+        print(f"interrupted; what is finished is stored. Go on with: {again}", file=sys.stderr)
+        return 130
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror or error})") from error
+    return _conclude(folder, outcome, page)
+
+
+def _settle(args: argparse.Namespace, known: tuple[str, ...]) -> tuple[Variant, list[str], Path]:
+    """Settle variant, items and folder, with `--resume` from what was started."""
+    from ..folder import ReproductionFolder
+
+    variant = args.variant or "quick"
+    path = args.out or Path("results") / variant
+    names = list(args.only or known)
+    before = ReproductionFolder.started(path) if args.resume else None
+    if before is not None:
+        variant = args.variant or before.variant
+        names = list(args.only or before.items)
+    settled: Variant = "full" if variant == "full" else "quick"
+    return settled, names, path
+
+
+def _conclude(folder: ReproductionFolder, outcome: Outcome, page: Path) -> int:
+    print(f"{outcome.simulated} parts simulated, {outcome.reused} found in the store")
+    for name in outcome.drawn:
+        print(f"  {name}: figures in {folder.path / name}")
+    print(f"report: {page} (numbers: {page.with_name('results.json')})")
+    for failure in outcome.failures:
+        print(f"failed: {failure.place}: {failure.message}", file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+def _list() -> int:
+    from ..registry import load_items
+
+    for item in load_items():
+        times = ", ".join(f"{name} about {minutes:g} min" for name, minutes in item.minutes.items())
+        print(f"{item.name:<18} {item.title} [{item.place}; {times}]")
+    return 0

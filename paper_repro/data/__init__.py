@@ -1,0 +1,14 @@
+"""Data sets: the two-cluster toy, digits, IDX folders, `.npz` and CSV; corruption of labels."""
+
+from .corruption import Corruption, corrupt
+from .dataset import Data
+from .idx import load_idx_folder
+from .images import Split, digits
+from .loading import Request, load
+from .tables import load_csv_pair, load_npz
+from .toy import Toy
+
+__all__ = [
+    "Corruption", "Data", "Request", "Split", "Toy",
+    "corrupt", "digits", "load", "load_csv_pair", "load_idx_folder", "load_npz",
+]  # fmt: skip

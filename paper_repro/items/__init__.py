@@ -1,0 +1,1 @@
+"""The reproduction items, one file each, with their reference numbers in JSON beside them."""
