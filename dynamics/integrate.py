@@ -28,7 +28,7 @@ from .flows import (
     ReducedExact,
     ReducedJoint,
 )
-from .march import march
+from .marching import march
 from .namespaces import require_numpy
 from .problems import LeastSquares, Problem
 from .simplex import uniform_log_weights

@@ -56,14 +56,13 @@ class Flow(ABC):
         """Return the largest entry of theta in size where theta is part of the state, else 0."""
         return 0.0
 
-    def rest_residual(self, z: Array) -> float:
-        r"""Return how far z is from rest, per unit rate: 0 at rest points only.
+    def rest_residual(self, z: Array, dz: Array) -> float:
+        r"""Return how far z, with field dz, is from rest, per unit rate: 0 at rest only.
 
         The largest of :math:`|\theta'|/\alpha` and :math:`\max_i (c - \Psi_i)`; the latter is the
         duality gap of the weights, so that slow passages near a rest point that some absent sample
         can invade do not count as rest.
         """
-        dz = self.field(z)
         w = np.exp(self.log_weights(z))
         velocity = self.log_weight_velocity(dz)
         gap = float((velocity - w @ velocity).max()) / self.beta if self.beta > 0 else 0.0

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from warmflow.dynamics import ConvergenceError, Status
 from warmflow.dynamics.flows import Flow, InnerFailure
-from warmflow.dynamics.march import march
+from warmflow.dynamics.marching import march
 
 OPTIONS = {
     "rtol": 1e-9,
