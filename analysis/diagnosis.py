@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..dynamics import Status, Trajectory, checks
+from ..dynamics import ConvergenceError, Problem, Status, Trajectory, checks
 from ..dynamics.simplex import entropy, ess, support
 from ..dynamics.statistics import THRESHOLDS
 from ..dynamics.types import Array
@@ -20,6 +21,8 @@ VERDICTS = ("healthy", "collapsed", "frozen", "diverged", "oscillating")
 
 COLLAPSE = 0.05
 """Share of the samples below which the effective sample size counts as collapsed."""
+SPARSE = 0.1
+"""Share of the samples above 1e-3 of the largest weight below which the rest counts as dropped."""
 FROZEN = 0.01
 """Relative spread of the weights, or total change along a run, below which nothing was learnt."""
 POINTS = 60
@@ -53,9 +56,10 @@ def diagnose(w_or_trajectory: Trajectory | Array) -> Report:
     """Say what happened to learnt weights, and what to change.
 
     Verdicts, the first that applies: ``diverged``, the run says so; ``frozen``, the weights are
-    uniform or did not move; ``collapsed``, the effective sample size is at most 5 % of the samples
-    (or 2), for weights that move to and fro in the median; ``oscillating``, they do so without
-    having collapsed; ``healthy``.
+    uniform; ``collapsed``, the effective sample size is at most 5 % of the samples (or 2; its
+    median, for weights that move to and fro), or at most 10 % of the samples have more than 1e-3 of
+    the largest weight; ``oscillating``, the weights move to and fro without having collapsed;
+    ``frozen`` again, they never moved; ``healthy``.
 
     Parameters
     ----------
@@ -79,7 +83,6 @@ def diagnose(w_or_trajectory: Trajectory | Array) -> Report:
     evidence["normalised"] = bool(np.abs(w - history.reshape(w.shape)).max() > 1e-9)
     if len(history) > 1:
         evidence.update(oscillation(history, None))
-        evidence["moved"] = float(np.abs(history[-1] - history[0]).sum())
     verdict = _verdict(evidence)
     return Report(verdict, evidence, _ADVICE[verdict].format(weights_knob="the outer step `eta`"))
 
@@ -113,31 +116,38 @@ def _diagnose_run(run: Trajectory) -> Report:
     history = w / totals
     evidence = weight_evidence(history[-1])
     evidence["normalised"] = bool(np.abs(totals - 1.0).max() > 1e-9)
-    evidence["moved"] = float(np.abs(history[-1] - history[0]).sum())
     tail = None if run.tail is None else np.exp(run.tail)
     evidence.update(oscillation(history, tail))
     evidence.update({"status": run.status.name, "message": run.message})
-    evidence["val_loss"] = [float(run.problem.val_loss(run.theta[k])) for k in (0, -1)]
-    if run.problem.clean is not None:
-        evidence["clean_mass"] = float(history[-1][run.problem.clean].sum())
+    problem = run.problem.to(xp=np)
+    evidence["val_loss"] = [float(problem.val_loss(run.theta[k])) for k in (0, -1)]
+    if problem.clean is not None:
+        evidence["clean_mass"] = float(history[-1][problem.clean].sum())
     knobs = _knobs(run)
-    evidence.update(_rates(run, knobs))
+    evidence.update(_rates(run, problem, knobs))
     verdict = _verdict(evidence)
     return Report(verdict, evidence, _advice(verdict, evidence, knobs))
 
 
 def _verdict(evidence: dict[str, Any]) -> str:
     """Return the first verdict that the evidence supports."""
-    n = evidence["num_samples"]
     if evidence.get("status") in (Status.diverged.name, Status.nonfinite.name):
         return "diverged"
-    if evidence["relative_spread"] < FROZEN or evidence.get("moved", 1.0) < FROZEN * 0.1:
-        still_moving = evidence.get("oscillating", False)
-        return "oscillating" if still_moving else "frozen"
-    oscillating = evidence.get("oscillating", False)
-    if evidence["ess_median" if oscillating else "ess"] <= max(2.0, COLLAPSE * n):
+    if evidence["relative_spread"] < FROZEN and not evidence.get("oscillating", False):
+        return "frozen"
+    if _has_collapsed(evidence):
         return "collapsed"
-    return "oscillating" if oscillating else "healthy"
+    if evidence.get("oscillating", False):
+        return "oscillating"
+    return "frozen" if evidence.get("moved", 1.0) < FROZEN * 0.1 else "healthy"
+
+
+def _has_collapsed(evidence: dict[str, Any]) -> bool:
+    """Whether few samples hold all weight, by the effective size or by the support."""
+    n = evidence["num_samples"]
+    size = evidence["ess_median" if evidence.get("oscillating", False) else "ess"]
+    few = max(COLLAPSE * n, min(2.0, 1.0 + 0.1 * (n - 1)))
+    return bool(size <= few or evidence["support"]["0.001"] <= SPARSE * n)
 
 
 def _knobs(run: Trajectory) -> dict[str, Any]:
@@ -154,18 +164,20 @@ def _knobs(run: Trajectory) -> dict[str, Any]:
     }
 
 
-def _rates(run: Trajectory, knobs: dict[str, Any]) -> dict[str, Any]:
+def _rates(run: Trajectory, problem: Problem, knobs: dict[str, Any]) -> dict[str, Any]:
     """Return the rates and the ratio R, where the run has two rates and the problem theta_star."""
     alpha, beta = knobs["alpha"], knobs["beta"]
-    if knobs["slow"] == "rho" and alpha is None and "constants" in run.problem.capabilities:
-        alpha = 1.0 / run.problem.constants()[1]
+    if knobs["slow"] == "rho" and alpha is None and "constants" in problem.capabilities:
+        alpha = 1.0 / problem.constants()[1]
+    if np.ndim(alpha) or np.ndim(beta):
+        return {}
     out = {name: value for name, value in ((knobs["slow"], alpha), (knobs["fast"], beta)) if value}
-    exact = run.settings.get("method") == "Exact" or run.settings["kind"] != "warm-started flow"
-    if run.settings["kind"] == "method":
-        exact = run.settings["method"] == "Exact"
-    usable = "theta_star" in run.problem.capabilities and np.ndim(alpha) == np.ndim(beta) == 0
-    if not exact and usable and alpha and beta:
-        out["R"] = rate_ratio(run.problem, alpha, beta)
+    moves_theta = run.settings["kind"] == "warm-started flow" or (
+        run.settings["kind"] == "method" and run.settings["method"] != "Exact"
+    )
+    if moves_theta and len(out) == 2 and "theta_star" in problem.capabilities:
+        with contextlib.suppress(ConvergenceError, np.linalg.LinAlgError):
+            out["R"] = rate_ratio(problem, alpha, beta)
     return out
 
 

@@ -30,6 +30,15 @@ def checked_weights(problem: Problem, w: Any) -> np.ndarray:
     return w / w.sum(axis=-1, keepdims=True)
 
 
+def check_leading(**arrays: np.ndarray) -> None:
+    """Refuse arrays whose leading axes do not broadcast together."""
+    try:
+        np.broadcast_shapes(*(value.shape[:-1] for value in arrays.values()))
+    except ValueError:
+        shown = ", ".join(f"`{name}` {value.shape}" for name, value in arrays.items())
+        raise ValueError(f"leading axes must broadcast together; got {shown}.") from None
+
+
 def kkt_residual(problem: Problem, w: Array) -> np.ndarray:
     r"""Return the duality gap of h at w, zero exactly at its stationary points on the simplex.
 
@@ -75,6 +84,7 @@ def theta_error(problem: Problem, theta: Array, w: Array) -> np.ndarray:
     problem = checked_problem(problem, "theta_error", "theta_star")
     w = checked_weights(problem, w)
     theta = checks.array("theta", theta, shape=(problem.num_params,), leading=True)
+    check_leading(theta=theta, w=w)
     return np.linalg.norm(theta - problem.theta_star(w), axis=-1)
 
 
@@ -99,6 +109,7 @@ def cosine_to_exact(problem: Problem, theta: Array, w: Array, direction: Array) 
     w = checked_weights(problem, w)
     theta = checks.array("theta", theta, shape=(problem.num_params,), leading=True)
     g = checks.array("direction", direction, shape=(problem.num_samples,), leading=True)
+    check_leading(theta=theta, w=w, direction=g)
     star = problem.theta_star(w, theta)
     exact = problem.hypergradient(star, w)
     g = g - (w * g).sum(axis=-1, keepdims=True)

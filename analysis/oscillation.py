@@ -12,8 +12,8 @@ from ..dynamics.types import Array
 __all__ = ["oscillation"]
 
 AMPLITUDE = 0.05
-"""Smallest l1 diameter of the last quarter of a path that counts as movement."""
-TURNS = 3.0
+"""Smallest l1 diameter of the last half of a path that counts as movement."""
+TURNS = 2.5
 """How many times its own diameter a path must be long to count as to and fro."""
 DECAY = 0.5
 """Largest fall of the diameter, from the third quarter to the last, that counts as sustained."""
@@ -24,9 +24,10 @@ def oscillation(history: Array, tail: Array | None) -> dict[str, Any]:
 
     ``ess_median`` is the median effective sample size of the last half.
 
-    The path of the weights oscillates when its last quarter is wide (l1 diameter over 0.05), winds
-    (longer than three times its diameter) and does not die out (not under half as wide as the
-    quarter before); or when consecutive steps undo each other.
+    The path of the weights oscillates when its last half is wide (l1 diameter over 0.05), winds
+    (longer than 2.5 times its diameter) and does not die out (its last quarter not under half as
+    wide as the one before); or when consecutive steps undo each other. ``moved`` is the largest l1
+    distance from the start.
 
     Parameters
     ----------
@@ -35,14 +36,19 @@ def oscillation(history: Array, tail: Array | None) -> dict[str, Any]:
     tail : (j, n), optional
         Weights after the last consecutive steps, where the history has gaps.
     """
-    quarter = len(history) // 4
-    last, before = history[-max(quarter, 2) :], history[-2 * max(quarter, 2) : -max(quarter, 2)]
-    width, length = _diameter(last), _length(last)
-    sustained = len(before) < 2 or width >= DECAY * _diameter(before)
+    quarter = max(len(history) // 4, 2)
+    half, last, before = (
+        history[-2 * quarter :],
+        history[-quarter:],
+        history[-2 * quarter : -quarter],
+    )
+    width, length = _diameter(half), _length(half)
+    sustained = len(before) < 2 or _diameter(last) >= DECAY * _diameter(before)
     winds = len(last) >= 4 and width > AMPLITUDE and length > TURNS * width and sustained
     reversal = _reversal(history[-4:] if tail is None else tail)
     return {
-        "ess_median": float(np.median(ess(history[-2 * max(quarter, 2) :]))),
+        "moved": float(np.abs(history - history[0]).sum(axis=-1).max()),
+        "ess_median": float(np.median(ess(half))),
         "path_width": width,
         "path_turns": length / width if width > 0 else 0.0,
         "step_reversal": reversal,

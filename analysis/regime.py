@@ -21,11 +21,26 @@ def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
 
     For softmax regression it is exactly the ridge: adding one vector to all classes changes no
     probability. Otherwise from the dense Hessian, or by Lanczos iterations for p > 2000.
+
+    Parameters
+    ----------
+    theta : (p,)
+    w : (n,)
+        Any finite weights.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For wrong shapes or a problem that does not hold NumPy arrays.
     """
+    problem = checked_problem(problem, "smallest_curvature")
+    w = checks.array("w", w, shape=(problem.num_samples,))
+    theta = checks.array("theta", theta, shape=(problem.num_params,))
     if isinstance(problem, SoftmaxRegression):
         return problem.ridge
-    if "hessian" in problem.capabilities and problem.num_params <= DENSE:
-        return float(np.linalg.eigvalsh(problem.hessian(theta, w))[0])
+    if problem.num_params <= DENSE:
+        columns = problem.hvp(theta, w, np.eye(problem.num_params))
+        return float(np.linalg.eigvalsh(columns)[0])
     product = problem.hvp_at(theta, w)
     operator = LinearOperator((problem.num_params,) * 2, matvec=product, dtype=np.float64)
     return float(eigsh(operator, k=1, which="SA", return_eigenvectors=False)[0])

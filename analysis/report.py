@@ -38,7 +38,7 @@ def run_report(run: Trajectory, num_points: int = 101) -> xarray.Dataset:
     """
     if not isinstance(run, Trajectory):
         raise TypeError(f"`run` must be a Trajectory; got {type(run).__name__}.")
-    problem = checked_problem(run.problem, "run_report", "theta_star")
+    problem = checked_problem(run.problem.to(xp=np), "run_report", "theta_star")
     if run.theta.ndim != 2:
         raise ValueError(f"`run` must be a single run; got leading axes {run.theta.shape[1:-1]}.")
     count = checks.integer("num_points", num_points, minimum=2)

@@ -18,6 +18,7 @@ __all__ = [
     "array",
     "choice",
     "data",
+    "flag",
     "integer",
     "labels",
     "mask",
@@ -33,18 +34,23 @@ SUM_TOLERANCE = 1e-6
 """How far a given weight vector may be from summing to one before it is refused."""
 
 
+LARGEST_INTEGER = 2**53
+"""Largest count: floats represent every integer up to it."""
+
 LARGEST_DATUM = 1e50
 """Largest feature or target: products of four of them, summed over samples, must stay finite."""
 
 
 def real(name: str, value: Any) -> float:
     """Return ``value`` as a finite float."""
-    if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value) != 0:
+    if isinstance(value, (bool, str, bytes)) or _kind(value) not in "iufO":
         raise TypeError(f"`{name}` must be a real number; got {_show(value)}.")
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"`{name}` must be a real number; got {_show(value)}.") from None
+    except OverflowError:
+        raise ValueError(f"`{name}` must be finite; got {_show(value)}.") from None
     if not np.isfinite(number):
         raise ValueError(f"`{name}` must be finite; got {number}.")
     return number
@@ -75,8 +81,17 @@ def integer(name: str, value: Any, *, minimum: int | None = None) -> int:
     except TypeError:
         raise TypeError(f"`{name}` must be an integer; got {_show(value)}.") from None
     if minimum is not None and number < minimum:
-        raise ValueError(f"`{name}` must be >= {minimum}; got {number}.")
+        raise ValueError(f"`{name}` must be >= {minimum}; got {_show(number)}.")
+    if number > LARGEST_INTEGER:
+        raise ValueError(f"`{name}` must be at most {LARGEST_INTEGER}; got {_show(number)}.")
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"`{name}` must be True or False; got {_show(value)}.")
+    return bool(value)
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
@@ -134,7 +149,7 @@ def labels(name: str, value: Any, *, length: int | None = None) -> np.ndarray:
 
 def mask(name: str, value: Any, *, length: int) -> np.ndarray:
     """Return a boolean mask with one entry per sample."""
-    result = np.asarray(value)
+    result = _as_array(name, value)
     if result.dtype != np.bool_:
         raise TypeError(f"`{name}` must be a boolean mask; got dtype {result.dtype}.")
     _check_shape(name, result.shape, (length,), False)
@@ -172,7 +187,7 @@ def weights_like(name: str, value: Any) -> np.ndarray:
 
 def time_span(name: str, value: Any) -> tuple[float, float]:
     """Return an increasing pair of finite times."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or len(value) != 2:
+    if np.shape(_as_array(name, value)) != (2,):
         raise ValueError(f"`{name}` must be a pair of times; got {_show(value)}.")
     start, end = real(name, value[0]), real(name, value[1])
     if not end > start:
@@ -184,13 +199,29 @@ def _numeric(name: str, value: Any) -> np.ndarray:
     """Return ``value`` as a real numeric array, of whatever dtype it has."""
     if type(value).__module__.split(".")[0] == "cupy":
         raise TypeError(f"`{name}` must be a NumPy array; pass it on with `problem.to(xp=cupy)`.")
-    try:
-        result = np.asarray(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{name}` must be a rectangular array; got {_show(value)}.") from None
+    result = _as_array(name, value)
     if result.dtype.kind not in "fiub":
         raise TypeError(f"`{name}` must be a real numeric array; got dtype {result.dtype}.")
     return result
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    """Return ``value`` as a NumPy array of any dtype; masked entries are no data."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"`{name}` must not have masked entries.")
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must be a rectangular array; got {_show(value)}.") from None
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of a scalar's dtype, "V" (none that fits) for everything with axes."""
+    try:
+        result = np.asarray(value)
+    except (TypeError, ValueError):
+        return "V"
+    return result.dtype.kind if result.ndim == 0 else "V"
 
 
 def _check_shape(
@@ -212,5 +243,8 @@ def _check_shape(
 
 def _show(value: Any) -> str:
     """Spell a wrong value in a few characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # integers of more than 4300 digits
+        text = "a huge integer"
     return text if len(text) <= 60 else f"{type(value).__name__} {text[:50]}..."

@@ -12,7 +12,7 @@ coordinates or in reduced ones (theory T8 and T4), whichever is smaller.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,17 +44,18 @@ def integrate(
     problem: Problem,
     *,
     alpha: float = 1.0,
-    beta: float = 1.0,
+    beta: float = 10.0,
     t_span: tuple[float, float] = (0.0, 50.0),
     rtol: float = 1e-8,
     atol: float = 1e-10,
-    t_eval: Sequence[float] | None = None,
+    t_eval: Sequence[float] | Array | None = None,
     num_saved: int = 1001,
     theta0: Array | None = None,
     w0: Array | None = None,
     coordinates: str = "auto",
     max_evaluations: int | None = None,
     rest_tol: float | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Trajectory:
     r"""Integrate the warm-started flow of [IA23] section 3.
 
@@ -75,6 +76,7 @@ def integrate(
     t_eval : (k,), optional
         Times to save at, increasing, within ``t_span``. Left out, accepted steps are kept, thinned
         to at most ``num_saved`` (fewer where they would take more than 256 MB), both ends included.
+        A run that ends before ``t_span[1]`` always adds the state that it ended at.
     num_saved : int
     theta0 : (p,), optional
         Start of theta; ``problem.initial_theta(w0)`` when left out.
@@ -88,6 +90,8 @@ def integrate(
     rest_tol : float, optional
         Stop, with status ``converged``, once the largest of ``|grad G|`` and ``max_i (c - Psi_i)``
         is at most this.
+    progress : callable, optional
+        Called with the share of ``t_span`` that is done, between 0 and 1, some thousand times.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def integrate(
     else:
         flow = FullJoint(problem, alpha, beta, theta0, log_w0, tol)
     settings = {"kind": "warm-started flow", "alpha": alpha, "beta": beta, "theta0": theta0}
-    return _run(problem, flow, log_w0, settings, options)
+    return _run(problem, flow, log_w0, settings, options, progress)
 
 
 def integrate_exact(
@@ -122,12 +126,13 @@ def integrate_exact(
     t_span: tuple[float, float] = (0.0, 50.0),
     rtol: float = 1e-8,
     atol: float = 1e-10,
-    t_eval: Sequence[float] | None = None,
+    t_eval: Sequence[float] | Array | None = None,
     num_saved: int = 1001,
     w0: Array | None = None,
     coordinates: str = "auto",
     max_evaluations: int | None = None,
     rest_tol: float | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Trajectory:
     r"""Integrate the exact bilevel flow, on which h decreases.
 
@@ -151,7 +156,7 @@ def integrate_exact(
     else:
         flow = FullExact(problem, beta, log_w0, tol)
     settings = {"kind": "exact flow", "beta": beta}
-    return _run(problem, flow, log_w0, settings, options)
+    return _run(problem, flow, log_w0, settings, options, progress)
 
 
 def integrate_frozen(
@@ -162,12 +167,13 @@ def integrate_frozen(
     t_span: tuple[float, float] = (0.0, 50.0),
     rtol: float = 1e-8,
     atol: float = 1e-10,
-    t_eval: Sequence[float] | None = None,
+    t_eval: Sequence[float] | Array | None = None,
     num_saved: int = 1001,
     w0: Array | None = None,
     coordinates: str = "auto",
     max_evaluations: int | None = None,
     rest_tol: float | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Trajectory:
     r"""Integrate the weights at a frozen theta, the limit beta >> alpha ([IA23] section 3.2).
 
@@ -204,7 +210,7 @@ def integrate_frozen(
     else:
         flow = FullFrozen(problem, theta, beta, log_w0, tol)
     settings = {"kind": "frozen flow", "beta": beta, "theta0": theta}
-    return _run(problem, flow, log_w0, settings, options)
+    return _run(problem, flow, log_w0, settings, options, progress)
 
 
 def _start(problem: Problem, w0: Array | None, who: str) -> np.ndarray:
@@ -286,10 +292,11 @@ def _run(
     log_w0: Array,
     settings: dict[str, Any],
     options: dict[str, Any],
+    progress: Callable[[float], None] | None,
 ) -> Trajectory:
     """Integrate a flow and wrap what came out."""
     began = time.perf_counter()
-    result = march(flow, **options)
+    result = march(flow, **options, progress=progress)
     return Trajectory(
         t=result.t,
         theta=flow.theta(result.states),

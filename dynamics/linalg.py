@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import array_namespace
 
-from .types import Array
+from .types import Array, Namespace
 
-__all__ = ["CGResult", "apply_last", "cg", "norm", "solve_spd"]
+__all__ = ["CGResult", "SingularMatrixError", "apply_last", "cg", "norm", "solve_spd"]
 
 
 class CGResult(NamedTuple):
@@ -99,6 +99,10 @@ def cg(
     return CGResult(x, residual[..., 0], bool(xp.all(rr <= goal)), count)
 
 
+class SingularMatrixError(np.linalg.LinAlgError):
+    """A matrix that should be positive definite is singular."""
+
+
 def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False) -> Array:
     """Solve ``H X = B`` for symmetric positive (semi)definite H, per leading axis.
 
@@ -108,9 +112,9 @@ def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False) -> Array:
     B : (..., p, k)
         Columns to solve for.
     may_be_singular : bool
-        Whether H can lack rank (ridge 0). Matrices whose smallest eigenvalue is at most
-        ``p eps`` times the largest are then solved in the least-squares sense of minimum norm
-        (pseudo-inverse); without it a singular H gives what LAPACK gives.
+        Whether H can lack rank (ridge 0). Whether it does is decided after scaling its diagonal to
+        one, so that features of different units do not matter: a smallest eigenvalue of at most
+        ``p eps`` then means the solution of minimum norm in the least-squares sense.
 
     Returns
     -------
@@ -118,21 +122,43 @@ def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False) -> Array:
 
     Raises
     ------
-    numpy.linalg.LinAlgError
-        From NumPy, when a matrix is exactly singular and ``may_be_singular`` is False.
+    SingularMatrixError
+        When a matrix is exactly singular and ``may_be_singular`` is False.
     """
     xp = array_namespace(H, B)
     lead = np.broadcast_shapes(tuple(H.shape[:-2]), tuple(B.shape[:-2]))
     H = xp.broadcast_to(H, (*lead, *H.shape[-2:]))
     B = xp.broadcast_to(B, (*lead, *B.shape[-2:]))
     if not may_be_singular:
-        return xp.linalg.solve(H, B)
+        return _solve(xp, H, B)
+    diagonal = xp.linalg.diagonal(H)
+    scale = 1.0 / xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    scaled = scale[..., :, None] * H * scale[..., None, :]
+    cutoff = H.shape[-1] * float(xp.finfo(H.dtype).eps)
+    smallest = xp.min(xp.linalg.eigvalsh(scaled), axis=-1)
+    full_rank = (smallest > cutoff)[..., None, None]
+    identity = xp.eye(H.shape[-1], dtype=H.dtype, device=H.device)
+    direct = _solve(xp, xp.where(full_rank, scaled, identity), scale[..., None] * B)
+    direct = scale[..., None] * direct
+    if bool(xp.all(full_rank)):
+        return direct
+    return xp.where(full_rank, direct, _minimum_norm(xp, H, B, cutoff))
+
+
+def _minimum_norm(xp: Namespace, H: Array, B: Array, cutoff: float) -> Array:
+    """Return pinv(H) B, leaving out eigenvalues below ``cutoff`` times the largest."""
     eigenvalues, vectors = xp.linalg.eigh(H)
     largest = xp.max(xp.abs(eigenvalues), axis=-1, keepdims=True)
-    keep = eigenvalues > H.shape[-1] * float(xp.finfo(H.dtype).eps) * largest
+    keep = eigenvalues > cutoff * largest
     inverse = xp.where(keep, 1.0 / xp.where(keep, eigenvalues, 1.0), 0.0)
-    minimum_norm = vectors @ (inverse[..., None] * (xp.matrix_transpose(vectors) @ B))
-    full_rank = xp.all(keep, axis=-1)[..., None, None]
-    identity = xp.eye(H.shape[-1], dtype=H.dtype, device=H.device)
-    direct = xp.linalg.solve(xp.where(full_rank, H, identity), B)
-    return xp.where(full_rank, direct, minimum_norm)
+    return vectors @ (inverse[..., None] * (xp.matrix_transpose(vectors) @ B))
+
+
+def _solve(xp: Namespace, H: Array, B: Array) -> Array:
+    """Solve by factorisation; every library's own error for a singular matrix becomes one."""
+    try:
+        return xp.linalg.solve(H, B)
+    except Exception as error:
+        if "LinAlgError" not in type(error).__name__:
+            raise
+        raise SingularMatrixError("the inner Hessian is singular; raise `ridge`.") from None

@@ -10,12 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 
 from . import checks
 from .geometries import Geometry, Mirror
 from .methods import Method, State
 from .namespaces import to_numpy
 from .problems import ORACLES, MultiProblem, Problem
+from .progress import throttled
 from .simplex import uniform_log_weights
 from .status import ConvergenceError, Status
 from .trajectory import Trajectory
@@ -38,6 +40,7 @@ def run_method(
     num_saved: int = 201,
     theta0: Array | None = None,
     w0: Array | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Trajectory:
     """Run a method for ``num_steps`` outer steps.
 
@@ -45,7 +48,7 @@ def run_method(
     ----------
     problem : Problem
         Of any array library; leading axes of ``theta0``, ``w0`` and of the method's step sizes are
-        independent runs.
+        independent runs, which end together: at the last step at which all of them are finite.
     method : Method
         Such as ``methods.Joint(rho=0.1, eta=0.01)``.
     num_steps : int
@@ -59,6 +62,8 @@ def run_method(
         ``problem.initial_theta(w0)`` when left out.
     w0 : (..., n), optional
         Positive weights; uniform when left out.
+    progress : callable, optional
+        Called with the share of the steps that is done, between 0 and 1, some thousand times.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def run_method(
     num_steps = checks.integer("num_steps", num_steps, minimum=1)
     seed = checks.integer("seed", seed, minimum=0)
     num_saved = checks.integer("num_saved", num_saved, minimum=2)
-    theta, log_w = _start(problem, theta0, w0)
+    theta, log_w = _start(problem, method, theta0, w0)
     counts: Counter[str] = Counter()
     counted = _counting(problem, counts)
     state = method.init(counted, geometry, theta, geometry.start(log_w), seed)
@@ -86,9 +91,11 @@ def run_method(
     thetas: list[np.ndarray] = []
     logs: list[np.ndarray] = []
     tail: deque[Array] = deque(maxlen=4)
+    tell = throttled(progress)
     status, message, last = Status.ok, "", state
     for current, outcome in _iterate(counted, method, geometry, state, num_steps):
         status, message = outcome
+        tell(current.step / num_steps)
         if status is Status.ok:
             last = current
             tail.append(current.outer)
@@ -176,17 +183,32 @@ def _check(problem: Any, method: Any, geometry: Any) -> Geometry:
     return Mirror() if geometry is None else geometry
 
 
-def _start(problem: Problem, theta0: Array | None, w0: Array | None) -> tuple[Array, Array]:
+def _start(
+    problem: Problem, method: Method, theta0: Array | None, w0: Array | None
+) -> tuple[Array, Array]:
     """Return theta and log-weights at the start, in the problem's namespace."""
-    n = problem.num_samples
-    log_w = uniform_log_weights(n)
+    n, p = problem.num_samples, problem.num_params
+    log_w, theta = uniform_log_weights(n), None
     if w0 is not None:
-        log_w = np.log(checks.simplex_weights("w0", to_numpy(w0), n, leading=True))
+        log_w = np.log(checks.simplex_weights("w0", _host(w0), n, leading=True))
+    if theta0 is not None:
+        theta = checks.array("theta0", _host(theta0), shape=(p,), leading=True)
+    shapes = {"w0": log_w.shape[:-1], "theta0": () if theta is None else theta.shape[:-1]}
+    shapes |= {name: np.shape(knob) for name, knob in vars(method).items() if np.ndim(knob)}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        shown = ", ".join(f"`{name}` {shape}" for name, shape in shapes.items() if shape)
+        raise ValueError(f"leading axes must broadcast together; got {shown}.") from None
     native = problem.xp.asarray(log_w, dtype=problem.dtype, device=problem.device)
-    if theta0 is None:
+    if theta is None:
         return problem.initial_theta(problem.xp.exp(native)), native
-    theta = checks.array("theta0", to_numpy(theta0), shape=(problem.num_params,), leading=True)
     return problem.xp.asarray(theta, dtype=problem.dtype, device=problem.device), native
+
+
+def _host(value: Any) -> Any:
+    """Return arrays of other libraries as NumPy arrays, everything else as it is."""
+    return to_numpy(value) if is_array_api_obj(value) else value
 
 
 def _counting(problem: Problem, counts: Counter[str]) -> Problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from . import checks
 from .namespaces import to_numpy
 from .problems import Problem, SoftmaxRegression
 from .simplex import entropy, ess, support
+from .status import ConvergenceError
 from .types import Array
 
 __all__ = ["THRESHOLDS", "describe", "describe_weights", "check_thresholds", "VARIABLES"]
@@ -37,13 +37,11 @@ VARIABLES: dict[str, str] = {
 
 def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
     """Return relative thresholds in [0, 1), at least one."""
-    values = tuple(checks.nonnegative("thresholds", value) for value in np.atleast_1d(thresholds))
-    if not values:
-        raise ValueError("`thresholds` must hold at least one threshold; got none.")
+    values = tuple(float(q) for q in checks.array("thresholds", thresholds, shape=(None,)))
     for value in values:
-        if value >= 1:
+        if not 0 <= value < 1:
             raise ValueError(
-                f"`thresholds` must be below 1 (relative to the largest weight); got {value}."
+                f"`thresholds` must lie in [0, 1), relative to the largest weight; got {value}."
             )
     return values
 
@@ -63,6 +61,16 @@ def describe_weights(
     return out
 
 
+def describe_theta(problem: Problem, theta: Array) -> dict[str, np.ndarray]:
+    """Return ``val_loss`` and, with a test set, ``test_loss`` and ``test_accuracy`` of theta."""
+    out = {"val_loss": to_numpy(problem.val_loss(theta))}
+    if problem.has_test:
+        out["test_loss"] = to_numpy(problem.test_loss(theta))
+        if isinstance(problem, SoftmaxRegression):
+            out["test_accuracy"] = to_numpy(problem.test_accuracy(theta))
+    return out
+
+
 def describe(
     problem: Problem, theta: Array, w: Array, thresholds: Sequence[float], *, outer_loss: bool
 ) -> dict[str, np.ndarray]:
@@ -70,12 +78,17 @@ def describe(
 
     ``outer_loss`` costs one inner solve per state.
     """
-    out: dict[str, Any] = describe_weights(problem, w, thresholds)
-    out["val_loss"] = to_numpy(problem.val_loss(theta))
+    out = {**describe_weights(problem, w, thresholds), **describe_theta(problem, theta)}
     if outer_loss and "theta_star" in problem.capabilities:
-        out["outer_loss"] = to_numpy(problem.val_loss(problem.theta_star(w, theta)))
-    if problem.has_test:
-        out["test_loss"] = to_numpy(problem.test_loss(theta))
-        if isinstance(problem, SoftmaxRegression):
-            out["test_accuracy"] = to_numpy(problem.test_accuracy(theta))
+        out["outer_loss"] = _outer_losses(problem, theta, w)
     return out
+
+
+def _outer_losses(problem: Problem, theta: Array, w: Array) -> np.ndarray:
+    """Return h(w) of each state; NaN where theta_star cannot be solved for."""
+    try:
+        return to_numpy(problem.val_loss(problem.theta_star(w, theta)))
+    except (ConvergenceError, np.linalg.LinAlgError):
+        if w.ndim == 1:
+            return np.array(np.nan)
+        return np.stack([_outer_losses(problem, theta[k], w[k]) for k in range(len(w))])

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import provenance
-from .namespaces import to_numpy
 from .problems import Problem
-from .statistics import THRESHOLDS, VARIABLES, describe_weights
+from .statistics import (
+    THRESHOLDS,
+    VARIABLES,
+    check_thresholds,
+    describe_theta,
+    describe_weights,
+)
 from .status import Status, flag_attributes
 from .types import Array
 
@@ -97,6 +102,7 @@ class Trajectory:
         """
         import xarray
 
+        thresholds = check_thresholds(thresholds)
         cells = tuple(f"cell_{axis}" for axis in range(self.theta.ndim - 2))
         dims = (self.time_name, *cells)
         data: dict[str, Any] = {"theta": ((*dims, "param"), self.theta, _label("theta"))}
@@ -109,8 +115,13 @@ class Trajectory:
             data["w"] = ((*dims, "sample"), np.exp(log_w), _label("w"))
         data["status"] = ((), np.int8(self.status), flag_attributes())
         coords = {self.time_name: self.t, "threshold": list(thresholds)}
+        config = {
+            **self.settings,
+            "problem": repr(self.problem),
+            "data": self.problem.fingerprint(),
+        }
         record = provenance.record(
-            self.settings,
+            config,
             root_seed=self.settings.get("seed"),
             dtype=str(self.theta.dtype),
             wall_seconds=self.wall_seconds,
@@ -129,9 +140,7 @@ class Trajectory:
             parts.append(describe_weights(self.problem, w, thresholds))
         out = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         theta = self.problem.xp.asarray(self.theta, device=self.problem.device)
-        out["val_loss"] = to_numpy(self.problem.val_loss(theta))
-        if self.problem.has_test:
-            out["test_loss"] = to_numpy(self.problem.test_loss(theta))
+        out.update(describe_theta(self.problem, theta))
         return out
 
 

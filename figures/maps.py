@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -45,7 +46,7 @@ def phase_diagram(
     Parameters
     ----------
     ds : Dataset over (alpha, beta)
-        As `sweep` returns it, at one budget of steps (select one `step` first).
+        As `sweep` returns it, with positive speeds; of several saved steps the last is drawn.
     ax : Axes, optional
         None makes a new figure.
     quantity : str
@@ -66,6 +67,8 @@ def phase_diagram(
         if rate not in ds.dims or not bool((ds[rate] > 0).all()):
             raise ValueError(f"`ds` must be over positive {rate} (its axis is logarithmic).")
     ds = ds.sortby(["alpha", "beta"])
+    if "step" in ds.dims:
+        ds = ds.isel(step=-1)
     field = _select(ds, quantity, threshold)
     ax = style.axes_or_new(ax)
     failures = failed_cells(ds["status"].transpose("alpha", "beta")) if "status" in ds else {}
@@ -163,7 +166,19 @@ def _draw_band(
 ) -> list[Any]:
     if band is None or not bool(band.any()) or bool(band.all()):
         return []
-    inside = band.sortby(["alpha", "beta"]).transpose("alpha", "beta").values.astype(float)
+    inside = band.sortby(["alpha", "beta"]).transpose("alpha", "beta").values.astype(bool)
     colour = style.COLOURS["vermillion"]
-    ax.contour(alpha, beta, inside.T, levels=[0.5], colors=[colour], linewidths=1.4)
+    segments = _boundary(_edges(alpha), _edges(beta), inside)
+    ax.add_collection(LineCollection(segments, colors=[colour], linewidths=1.4, capstyle="round"))
     return [Line2D([], [], color=colour, linewidth=1.4, label=str(band.name or "band"))]
+
+
+def _boundary(
+    x: NDArray[np.float64], y: NDArray[np.float64], inside: NDArray[np.bool_]
+) -> list[list[tuple[float, float]]]:
+    """Edges between cells inside and outside, segments of two points; the border is left open."""
+    upright = np.argwhere(inside[1:] != inside[:-1])
+    level = np.argwhere(inside[:, 1:] != inside[:, :-1])
+    return [[(x[i + 1], y[j]), (x[i + 1], y[j + 1])] for i, j in upright] + [
+        [(x[i], y[j + 1]), (x[i + 1], y[j + 1])] for i, j in level
+    ]

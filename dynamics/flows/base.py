@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 
+from ..status import ConvergenceError
 from ..types import Array
 
 __all__ = ["Flow", "InnerFailure"]
@@ -84,3 +87,12 @@ def scaled_tolerance(atol: float, features: Array) -> np.ndarray:
     """
     spread = features.std(axis=0)
     return atol / np.where(spread > 0, spread, 1.0)
+
+
+def solved_rows(inner: Callable[[Array], np.ndarray], states: Array, num_params: int) -> np.ndarray:
+    """Return ``inner`` of each state, ``(k, p)``; NaN where it fails."""
+    rows = np.full((len(states), num_params), np.nan)
+    for k, state in enumerate(states):
+        with contextlib.suppress(InnerFailure, ConvergenceError):
+            rows[k] = inner(state)
+    return rows

@@ -24,7 +24,7 @@ import numpy as np
 from ..problems import LeastSquares, Problem
 from ..simplex import normalise_log
 from ..types import Array
-from .base import Flow, InnerFailure
+from .base import Flow, InnerFailure, solved_rows
 
 __all__ = ["FullExact", "FullFrozen", "FullJoint"]
 
@@ -137,7 +137,10 @@ class FullExact(_Full):
         self._theta: np.ndarray | None = None
 
     def _inner(self, w: Array) -> np.ndarray:
-        self._theta = self.problem.theta_star(w, self._theta)
+        try:
+            self._theta = self.problem.theta_star(w, self._theta)
+        except np.linalg.LinAlgError:
+            raise InnerFailure("the inner Hessian is singular") from None
         return self._theta
 
     def field(self, z: Array) -> np.ndarray:
@@ -158,8 +161,8 @@ class FullExact(_Full):
 
     def theta(self, z: Array) -> np.ndarray:
         flat = np.exp(self.log_weights(z)).reshape(-1, self.num_samples)
-        rows = [self._inner(w) for w in flat]
-        return np.array(rows).reshape(*z.shape[:-1], self.problem.num_params)
+        rows = solved_rows(self._inner, flat, self.problem.num_params)
+        return rows.reshape(*z.shape[:-1], self.problem.num_params)
 
 
 class FullFrozen(_Full):

@@ -24,7 +24,7 @@ from ..features import (
 )
 from ..problems import LeastSquares
 from ..types import Array
-from .base import Flow, InnerFailure, scaled_tolerance
+from .base import Flow, InnerFailure, scaled_tolerance, solved_rows
 
 __all__ = ["ReducedExact", "ReducedJoint"]
 
@@ -139,9 +139,11 @@ class ReducedExact(_Reduced):
         return self.beta * _coefficients_derivative(theta, v, dtheta, self._solve(M, change))
 
     def theta(self, z: Array) -> np.ndarray:
-        flat = z.reshape(-1, z.shape[-1])
-        rows = [self._inner(*split_moments(self.law.moments(U), self.num_params))[0] for U in flat]
-        return np.array(rows).reshape(*z.shape[:-1], self.num_params)
+        def inner(U: Array) -> np.ndarray:
+            return self._inner(*split_moments(self.law.moments(U), self.num_params))[0]
+
+        rows = solved_rows(inner, z.reshape(-1, z.shape[-1]), self.num_params)
+        return rows.reshape(*z.shape[:-1], self.num_params)
 
     def tolerances(self, atol: float) -> np.ndarray:
         return atol * self._scale

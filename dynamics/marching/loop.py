@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from scipy.integrate import DOP853, LSODA, OdeSolver
 
 from ..flows import Flow
+from ..progress import throttled
 from ..status import Status
 from ..types import Array
 from .field import Field, Stop
@@ -44,6 +46,7 @@ def march(
     num_saved: int,
     max_evaluations: int | None,
     rest_tol: float | None,
+    progress: Callable[[float], None] | None = None,
 ) -> March:
     """Integrate ``flow`` from ``flow.initial`` over ``t_span``; the arguments of `integrate`."""
     field = Field(flow, DEFAULT_EVALUATIONS if max_evaluations is None else max_evaluations)
@@ -52,6 +55,7 @@ def march(
     record = Record(capacity, t_span[0], z0)
     samples = None if t_eval is None else Samples(t_eval, t_span[0], z0)
     watch = Watch(field, t_span[1], max_evaluations, rest_tol)
+    tell = throttled(progress)
     status, message = Status.ok, f"reached t = {t_span[1]:g}."
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -65,11 +69,13 @@ def march(
                 record.add(solver.t, solver.y)
                 if samples is not None:
                     samples.add(solver)
+                tell((solver.t - t_span[0]) / (t_span[1] - t_span[0]))
                 watch.conclude(solver)
     except Stop as stop:
         status = stop.status
         message = f"{status.name} at t = {record.last[0]:g} of {t_span[1]:g}: {stop.message}."
-    t, states = record.finish() if samples is None else samples.finish(z0.size)
+    last = None if status is Status.ok else record.last
+    t, states = record.finish() if samples is None else samples.finish(last)
     return March(t, states, status, message, field.count)
 
 

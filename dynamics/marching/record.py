@@ -53,5 +53,9 @@ class Samples:
             self.states.extend(solver.dense_output()(self.t_eval[self.done : end]).T)
             self.done = end
 
-    def finish(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.t_eval[: self.done], np.array(self.states).reshape(self.done, size)
+    def finish(self, last: tuple[float, Array] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return times and states; a run that ended early adds its ``last`` state."""
+        times = self.t_eval[: self.done]
+        if last is not None and (self.done == 0 or times[-1] < last[0]):
+            return np.append(times, last[0]), np.array([*self.states, last[1]])
+        return times, np.array(self.states)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .base import ORACLES, Problem
+from .base import DENSE_LIMIT, ORACLES, Problem
 from .least_squares import LeastSquares
 from .multi import MultiProblem
 from .softmax import SoftmaxRegression
 
-__all__ = ["ORACLES", "LeastSquares", "MultiProblem", "Problem", "SoftmaxRegression"]
+__all__ = ["DENSE_LIMIT", "ORACLES", "LeastSquares", "MultiProblem", "Problem", "SoftmaxRegression"]

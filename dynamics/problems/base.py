@@ -13,6 +13,7 @@ field is :math:`\Psi(\theta, w) = -J^\top H^{-1} \nabla F(\theta)`, and
 from __future__ import annotations
 
 import copy
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -166,7 +167,8 @@ class Problem(ABC):
         if "hessian" in self.capabilities and self.num_params <= DENSE_LIMIT:
             return self.solve(self.hessian(theta, w), self.val_grad(theta))
         lead = np.broadcast_shapes(tuple(theta.shape[:-1]), tuple(w.shape[:-1]))
-        g = self.xp.broadcast_to(self.val_grad(theta), (*lead, self.num_params))
+        g = self.in_range(self.val_grad(theta))
+        g = self.xp.broadcast_to(g, (*lead, self.num_params))
         tol = max(tol, 10.0 * float(self.xp.finfo(g.dtype).eps))
         result = cg(self.hvp_at(theta, w), g, guess=guess, tol=tol)
         if not result.converged:
@@ -185,6 +187,10 @@ class Problem(ABC):
     def solve_columns(self, H: Array, B: Array) -> Array:
         """Solve ``H X = B`` for the columns of ``B (..., p, k)``; see :meth:`solve`."""
         return solve_spd(H, B, may_be_singular=self.ridge == 0)
+
+    def in_range(self, b: Array) -> Array:
+        """Return the part of ``b (..., p)`` in the range of H; all of it where H has full rank."""
+        return b
 
     def per_sample_grads(self, theta: Array) -> Array:
         r"""Return the dense :math:`\Gamma = J^\top`, rows ``grad l_i``, shape ``(..., n, p)``.
@@ -224,9 +230,20 @@ class Problem(ABC):
         return self.hypergradient(self.theta_star(w), w, tol=tol)
 
     def initial_theta(self, w0: Array) -> Array:
-        """Return where runs start by default: ``theta_star(w0)`` where it exists, else zero."""
+        """Return where runs start by default: ``theta_star(w0)`` where it exists, else zero.
+
+        Raises
+        ------
+        ValueError
+            When ``theta_star(w0)`` cannot be computed.
+        """
         if "theta_star" in self.capabilities:
-            return self.theta_star(w0)
+            try:
+                return self.theta_star(w0)
+            except (ConvergenceError, np.linalg.LinAlgError) as error:
+                raise ValueError(
+                    f"`theta0` must be given: theta_star(w0) failed ({error})"
+                ) from None
         return self.xp.zeros_like(w0[..., :1]) + self.xp.zeros(
             self.num_params, dtype=w0.dtype, device=w0.device
         )
@@ -271,6 +288,17 @@ class Problem(ABC):
                 if isinstance(member, cached_property):
                     clone.__dict__.pop(name, None)
         return clone
+
+    def fingerprint(self) -> str:
+        """Return a hash of the problem's data and ridge, for provenance."""
+        digest = hashlib.sha256(f"{type(self).__name__} {self.ridge!r}".encode())
+        for name in self._arrays:
+            value = getattr(self, name)
+            if value is not None:
+                array = np.ascontiguousarray(to_numpy(value))
+                digest.update(f"{name} {array.shape} {array.dtype}".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()
 
     @property
     def dtype(self) -> Any:

@@ -23,7 +23,10 @@ def check_test(test: Any) -> tuple[Any, Any]:
 
 def check_index(name: str, index: Any, length: int) -> np.ndarray:
     """Return a non-empty one-dimensional index array into ``length`` samples."""
-    result = to_numpy(index) if hasattr(index, "dtype") else np.asarray(index)
+    try:
+        result = to_numpy(index) if hasattr(index, "dtype") else np.asarray(index)
+    except ValueError:
+        raise ValueError(f"`{name}` must be one-dimensional; got a ragged list.") from None
     if result.ndim != 1 or result.size == 0 or result.dtype.kind not in "iu":
         raise ValueError(
             f"`{name}` must be a non-empty one-dimensional array of integers; got "

@@ -140,7 +140,12 @@ class LeastSquares(Problem):
         target = apply_last(w * self.y, self.X)
         if self.num_params <= DENSE_LIMIT:
             return self.solve(self.hessian(target, w), target)
-        result = cg(lambda v: self.hvp(v, w, v), target, guess=guess, tol=1e-13)
+        result = cg(
+            lambda v: self.hvp(v, w, v),
+            target,
+            guess=guess,
+            tol=max(1e-13, 10.0 * float(self.xp.finfo(w.dtype).eps)),
+        )
         if not result.converged:
             worst = float(self.xp.max(result.residual))
             raise ConvergenceError(
@@ -174,18 +179,33 @@ class LeastSquares(Problem):
         return self.X_val.T @ self.y_val / self.X_val.shape[0]
 
     @cached_property
-    def row_space(self) -> np.ndarray | None:
+    def row_space(self) -> Array | None:
         """An orthonormal basis ``(p, r)`` of the row space of X if ridge = 0 and r < p, else None.
 
         For strictly positive weights the null space of H is that of X, so that the pseudo-inverse
-        of H is a plain inverse in these coordinates, with no cutoff to choose.
+        of H is a plain inverse in these coordinates. The rank is that of X with columns of unit
+        length: units of features do not matter.
         """
         if self.ridge > 0:
             return None
         X = to_numpy(self.X)
-        _, singular, rows = np.linalg.svd(X, full_matrices=False)
+        length = np.linalg.norm(X, axis=0)
+        singular = np.linalg.svd(X / np.where(length > 0, length, 1.0), compute_uv=False)
         rank = int((singular > max(X.shape) * np.finfo(X.dtype).eps * singular[0]).sum())
-        return None if rank == self.num_params else rows[:rank].T
+        if rank == self.num_params:
+            return None
+        rows = np.linalg.svd(X, full_matrices=False)[2]
+        return self.xp.asarray(np.ascontiguousarray(rows[:rank].T), device=self.device)
+
+    def solve_columns(self, H: Array, B: Array) -> Array:
+        Q = self.row_space
+        if Q is None:
+            return super().solve_columns(H, B)
+        return Q @ super().solve_columns(Q.T @ H @ Q, Q.T @ B)
+
+    def in_range(self, b: Array) -> Array:
+        Q = self.row_space
+        return b if Q is None else apply_last(apply_last(b, Q), Q.T)
 
     @cached_property
     def _identity(self) -> Array:

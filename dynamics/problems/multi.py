@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from ..types import Array
@@ -29,6 +30,9 @@ class MultiProblem(Problem):
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
+        if isinstance(problems, Problem) or not isinstance(problems, Iterable):
+            kind = type(problems).__name__
+            raise TypeError(f"`problems` must be a sequence of problems; got {kind}.")
         self.problems = tuple(problems)
         if not self.problems:
             raise ValueError("`problems` must hold at least one problem; got none.")
@@ -135,6 +139,10 @@ class MultiProblem(Problem):
 
     def to(self, dtype: str | None = None, device: Any = None, xp: Any = None) -> Self:
         return type(self)([part.to(dtype=dtype, device=device, xp=xp) for part in self.problems])
+
+    def fingerprint(self) -> str:
+        parts = " ".join(part.fingerprint() for part in self.problems)
+        return hashlib.sha256(parts.encode()).hexdigest()
 
     @property
     def dtype(self) -> Any:

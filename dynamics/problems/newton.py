@@ -29,7 +29,8 @@ def newton_cg(problem: Problem, w: Array, theta: Array, tol: float = 1e-10) -> A
     theta : (..., p)
         Starting point.
     tol : float
-        Absolute bound on the Euclidean norm of the gradient (in float32, 1e-5 at best).
+        Absolute bound on the Euclidean norm of the gradient; at least 100 times the round-off of
+        the gradient at theta = 0, which matters in float32 alone.
 
     Raises
     ------
@@ -37,11 +38,12 @@ def newton_cg(problem: Problem, w: Array, theta: Array, tol: float = 1e-10) -> A
         When the bound is not reached in 100 Newton steps.
     """
     xp = problem.xp
-    tol = max(tol, 100.0 * float(xp.finfo(theta.dtype).eps))
+    at_zero = float(xp.max(norm(problem.train_grad(xp.zeros_like(theta), w))))
+    tol = max(tol, 100.0 * float(xp.finfo(theta.dtype).eps) * (1.0 + at_zero))
     g = problem.train_grad(theta, w)
     size = norm(g)
     for _ in range(MAX_NEWTON_STEPS):
-        if not bool(xp.any(size > tol)):
+        if bool(xp.all(size <= tol)):
             return theta
         forcing = min(0.1, float(xp.max(size)) ** 0.5)
         d = cg(problem.hvp_at(theta, w), -g, tol=forcing).x

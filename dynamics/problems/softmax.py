@@ -82,13 +82,18 @@ class SoftmaxRegression(Problem):
         self.labels = checks.labels("labels", labels, length=self.num_samples)
         self.labels_val = checks.labels("labels_val", labels_val, length=self.X_val.shape[0])
         self.ridge = checks.nonnegative("ridge", ridge)
-        self.num_classes = _class_count(num_classes, self.labels, self.labels_val)
+        largest = max(int(self.labels.max()), int(self.labels_val.max()))
+        if num_classes is None:
+            num_classes = max(2, largest + 1)
+        self.num_classes = checks.integer("num_classes", num_classes, minimum=2)
+        _check_classes("labels", self.labels, self.num_classes)
+        _check_classes("labels_val", self.labels_val, self.num_classes)
         self.X_test, self.labels_test = None, None
         if test is not None:
             X_test, labels_test = check_test(test)
             self.X_test = checks.data("test[0]", X_test, shape=(None, self.num_features))
             self.labels_test = checks.labels("test[1]", labels_test, length=self.X_test.shape[0])
-            _class_count(self.num_classes, self.labels_test, name="test[1]")
+            _check_classes("test[1]", self.labels_test, self.num_classes)
         self.clean = None if clean is None else checks.mask("clean", clean, length=self.num_samples)
         self.num_params = self.num_features * self.num_classes
 
@@ -303,12 +308,9 @@ class SoftmaxRegression(Problem):
         return self._encode(self.labels_val)
 
 
-def _class_count(num_classes: int | None, *labels: np.ndarray, name: str = "labels") -> int:
-    """Return the number of classes, checked against the largest label."""
-    largest = max(int(part.max()) for part in labels)
-    if num_classes is None:
-        return max(2, largest + 1)
-    count = checks.integer("num_classes", num_classes, minimum=2)
-    if largest >= count:
-        raise ValueError(f"`{name}` must be below `num_classes` ({count}); got {largest}.")
-    return count
+def _check_classes(name: str, labels: np.ndarray, num_classes: int) -> None:
+    """Refuse labels that are not below the number of classes."""
+    if labels.max() >= num_classes:
+        raise ValueError(
+            f"`{name}` must be below `num_classes` ({num_classes}); got {int(labels.max())}."
+        )

@@ -103,14 +103,15 @@ def sweep(
     steps = _save_steps(save_steps, checks.integer("num_steps", num_steps, minimum=1))
     chosen = backends.resolve(backend)
     problem = problem.to(dtype=checks.choice("dtype", dtype, ("float64", "float32")))
-    thresholds = check_thresholds(thresholds)
-    plan = _plan(problem, alpha, beta, checks.positive("dt", dt), num_steps, steps, theta0, w0)
-    cells = alpha.size * beta.size
-    if keep_weights:
-        _check_size(cells, len(steps), problem, checks.positive("max_bytes", max_bytes))
+    thresholds, dt = check_thresholds(thresholds), checks.positive("dt", dt)
+    max_bytes = checks.positive("max_bytes", max_bytes)
+    if checks.flag("keep_weights", keep_weights):
+        _check_size(alpha.size * beta.size, len(steps), problem, max_bytes)
+    plan = _plan(problem, alpha, beta, dt, num_steps, steps, theta0, w0)
     table = _run(problem, plan, keep_weights, thresholds, progress)
     config = {
         "problem": repr(problem),
+        "data": problem.fingerprint(),
         "alpha": alpha,
         "beta": beta,
         "dt": dt,
@@ -119,6 +120,7 @@ def sweep(
         "theta0": plan.theta0,
         "w0": None if w0 is None else np.exp(plan.log_w0),
         "backend": chosen,
+        "dtype": dtype,
     }
     record = provenance.record(config, dtype=dtype, wall_seconds=time.perf_counter() - began)
     log_w0 = None if w0 is None else plan.log_w0
@@ -153,6 +155,7 @@ def weights(
     ValueError
         For a cell or step that is not in ``ds``, or where neither w nor U is stored.
     """
+    _check_same(ds, problem)
     place = {"alpha": _position(ds, "alpha", alpha), "beta": _position(ds, "beta", beta)}
     if step is not None:
         if "step" not in ds.dims:
@@ -164,18 +167,30 @@ def weights(
         raise ValueError("`ds` holds neither w nor U; run `sweep(..., keep_weights=True)`.")
     features = quadratic_features(to_numpy(problem.X), to_numpy(problem.y))
     U = ds["U"].isel(place).to_numpy()
-    if features.shape[1] != U.shape[-1]:
-        raise ValueError(
-            f"`problem` must be the one that was swept ({U.shape[-1]} features); "
-            f"got {features.shape[1]}."
-        )
     log_w0 = ds["log_w0"].to_numpy() if "log_w0" in ds else uniform_log_weights(len(features))
     return np.exp(normalise_log(log_w0 + U @ features.T))
 
 
+def _check_same(ds: Any, problem: Any) -> None:
+    """Refuse what is no sweep, no problem, or not the problem that was swept."""
+    if not {"alpha", "beta"} <= set(getattr(ds, "coords", ())):
+        raise TypeError(f"`ds` must be a Dataset from sweep; got {type(ds).__name__}.")
+    if not isinstance(problem, Problem):
+        raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
+    if "provenance" not in ds.attrs:
+        return
+    config = json.loads(ds.attrs["provenance"])["config"]
+    if config["data"] != problem.to(xp=np, dtype=config["dtype"]).fingerprint():
+        raise ValueError(
+            f"`problem` must be the one that was swept ({config['problem']}); got {problem!r}."
+        )
+
+
 def _rates(name: str, value: Any) -> np.ndarray:
     """Return distinct rates >= 0 as a vector."""
-    rates = checks.array(name, np.atleast_1d(value), shape=(None,))
+    if _is_scalar(value):
+        value = [checks.real(name, value)]
+    rates = checks.array(name, value, shape=(None,))
     if rates.min() < 0:
         raise ValueError(f"`{name}` must be >= 0; got {rates.min()}.")
     if np.unique(rates).size < rates.size:
@@ -183,11 +198,15 @@ def _rates(name: str, value: Any) -> np.ndarray:
     return rates
 
 
+def _is_scalar(value: Any) -> bool:
+    return not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) == 0
+
+
 def _save_steps(value: Any, num_steps: int) -> tuple[int, ...]:
     """Return the increasing steps to record."""
     if value is None:
         return (num_steps,)
-    if np.ndim(value) == 0:
+    if _is_scalar(value):
         every = checks.integer("save_steps", value, minimum=1)
         return tuple(sorted({*range(0, num_steps + 1, every), num_steps}))
     steps = sorted({checks.integer("save_steps", item, minimum=0) for item in value})

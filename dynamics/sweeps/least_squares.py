@@ -39,7 +39,7 @@ class LeastSquaresEngine:
         self.num_params = problem.num_params
         self.is_reduced = num_features(problem.num_params) < problem.num_samples
         self.features = quadratic_features(problem.X, problem.y) if self.is_reduced else None
-        self.tile = max(MIN_TILE, TILE_NUMBERS // problem.num_samples)
+        self.tile = max(MIN_TILE, TILE_NUMBERS // max(problem.num_samples, problem.num_params**2))
         self._ridge = problem.ridge * np.eye(self.num_params, dtype=problem.X.dtype)
         self._columns = np.ascontiguousarray(problem.X.T)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..problems import Problem
+from ..problems import DENSE_LIMIT, Problem
 from ..status import ConvergenceError
 from ..types import Array
 from .cells import Cells, Plan, judge
@@ -18,7 +18,7 @@ from .cells import Cells, Plan, judge
 __all__ = ["OracleEngine"]
 
 TILE_NUMBERS = 2_000_000
-"""Per-sample numbers per tile: n times the parameters per feature."""
+"""Numbers per tile: n times the classes per cell, or the entries of its Hessian where dense."""
 
 
 class OracleEngine:
@@ -27,8 +27,9 @@ class OracleEngine:
     def __init__(self, problem: Problem, plan: Plan) -> None:
         self.problem = problem
         self.plan = plan
-        width = getattr(problem, "num_classes", 1)
-        self.tile = max(1, TILE_NUMBERS // (problem.num_samples * width))
+        width = problem.num_samples * getattr(problem, "num_classes", 1)
+        dense = problem.num_params**2 if problem.num_params <= DENSE_LIMIT else 0
+        self.tile = max(1, TILE_NUMBERS // max(width, dense))
 
     def advance(self, index: Array) -> Iterator[tuple[int, Cells]]:
         """Yield ``(step, cells)`` at each saved step of the cells ``index``."""

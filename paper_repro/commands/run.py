@@ -53,16 +53,18 @@ def execute(args: argparse.Namespace) -> int:
     from ...dynamics import integrate
     from ..atomic import atomic_directory
     from ..faults import faults_of_user
+    from ..progress import ShareProgress
 
     beta = getattr(args, "beta", args.ratio * args.alpha)
     with faults_of_user():
         problem = data.problem(args.ridge)
         print(f"{problem!r} to t = {args.t_end:g}", flush=True)
-        trajectory = integrate(
-            problem, alpha=args.alpha, beta=beta, t_span=(0.0, args.t_end),
-            t_eval=_times(args.t_end, data.num_samples), rtol=args.rtol,
-            max_evaluations=args.max_evaluations,
-        )  # fmt: skip
+        with ShareProgress() as progress:
+            trajectory = integrate(
+                problem, alpha=args.alpha, beta=beta, t_span=(0.0, args.t_end),
+                t_eval=_times(args.t_end, data.num_samples), rtol=args.rtol,
+                max_evaluations=args.max_evaluations, progress=progress,
+            )  # fmt: skip
     report = diagnose(trajectory)
     with atomic_directory(args.out) as folder:
         folder.mkdir()
@@ -124,7 +126,7 @@ def _drawings(ds: xr.Dataset, name: str) -> dict[str, Drawing]:
     spectrum = figures.style.new_figure()
     figures.weight_spectrum(ds, spectrum.subplots())
     quantities = {"ess": "effective sample size", "val_loss": "validation risk",
-                  "test_loss": "test risk"}  # fmt: skip
+                  "test_loss": "test risk", "test_accuracy": "test accuracy"}  # fmt: skip
     quantities = {key: label for key, label in quantities.items() if key in ds}
     observables = figures.style.new_figure(figures.style.DOUBLE)
     axes = observables.subplots(1, len(quantities), squeeze=False)[0]

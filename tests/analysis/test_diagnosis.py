@@ -38,6 +38,12 @@ ARRAYS = {
     "nearly uniform": (1 + 1e-4 * RNG.normal(size=40), "frozen"),
     "one sample": (np.eye(40)[7], "collapsed"),
     "three of 200": (np.r_[0.4, 0.3, 0.3, np.zeros(197)], "collapsed"),
+    "two unequal": ([0.55, 0.45], "healthy"),
+    "one of four leads": ([0.7, 0.1, 0.1, 0.1], "healthy"),
+    "one of four": ([0.99, 0.005, 0.005, 0.0], "collapsed"),
+    "three of 30": (np.r_[np.ones(3), np.zeros(27)], "collapsed"),
+    "four of 60": (np.r_[np.ones(4), np.zeros(56)], "collapsed"),
+    "almost no double": ([1e308] * 10, "frozen"),
     "random": (RNG.random(100), "healthy"),
     "half of them": (np.r_[np.ones(50), np.zeros(50)], "healthy"),
     "counts": (RNG.integers(0, 9, size=80), "healthy"),
@@ -72,6 +78,19 @@ def test_histories_of_weights() -> None:
     assert diagnose(drift).verdict == "healthy"
     flips = np.where(np.arange(80)[:, None] % 2, np.linspace(1, 2, 30), np.linspace(2, 1, 30))
     assert diagnose(flips).verdict == "oscillating"
+
+
+def test_one_sample_all_along_has_collapsed_and_did_not_merely_stay() -> None:
+    assert diagnose(np.tile(np.eye(100)[0], (10, 1))).verdict == "collapsed"
+    still = np.tile(RNG.random(50), (10, 1))
+    assert diagnose(still).verdict == "frozen"
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.0])
+def test_a_sustained_oscillation_of_few_periods_is_seen(phase: float) -> None:
+    angle = np.linspace(0, 8 * np.pi, 120)[:, None] + phase
+    history = 1 + 0.5 * np.sin(angle) * np.where(np.arange(40) % 2, 1.0, -1.0)
+    assert diagnose(history).verdict == "oscillating"
 
 
 def test_slow_weights_are_healthy_and_fast_ones_collapse() -> None:
@@ -190,3 +209,13 @@ def test_the_report_of_a_run_holds_what_must_be_reported() -> None:
     rows = np.unique(np.linspace(0, len(run) - 1, 7).round().astype(int))
     averaged = run.w[rows].mean(axis=0)
     assert_allclose(ds.test_loss_averaged[-1], Q.test_loss(Q.theta_star(averaged)))
+
+
+def test_runs_on_torch_are_diagnosed_as_those_on_numpy() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    method = methods.Joint(rho=0.05, eta=5.0)
+    there = run_method(Q.to(xp=torch), method, 300)
+    here = run_method(Q, method, 300)
+    assert diagnose(there).verdict == diagnose(here).verdict
+    assert_allclose(diagnose(there).evidence["R"], diagnose(here).evidence["R"], rtol=1e-9)
+    assert_allclose(run_report(there, 3).outer_loss[0], run_report(here, 3).outer_loss[0])

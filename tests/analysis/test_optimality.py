@@ -13,7 +13,7 @@ from warmflow.analysis import (
     smallest_curvature,
     theta_error,
 )
-from warmflow.dynamics import LeastSquares, SoftmaxRegression, integrate_exact
+from warmflow.dynamics import LeastSquares, MultiProblem, SoftmaxRegression, integrate_exact
 
 
 def clusters(seed: int = 0, n: int = 20, p: int = 2, ridge: float = 0.05) -> LeastSquares:
@@ -108,6 +108,14 @@ def test_lanczos_agrees_with_the_dense_eigenvalue(monkeypatch) -> None:
     assert_allclose(smallest_curvature(q, theta, w), dense, rtol=1e-8)
 
 
+def test_rate_ratio_of_several_problems() -> None:
+    """Two copies of one problem: H is block diagonal, Psi the mean of equal fields."""
+    q = clusters()
+    assert_allclose(rate_ratio(MultiProblem([q, q]), 1.0, 2.0), rate_ratio(q, 1.0, 2.0), rtol=1e-9)
+    single = MultiProblem([clusters(p=1)])
+    assert rate_ratio(single, 1.0, 1.0) > 0
+
+
 Q, CLEAN = clusters(), np.ones(20, dtype=bool)
 ERRORS = {
     "kkt problem": (
@@ -132,6 +140,16 @@ ERRORS = {
         lambda: cosine_to_exact(Q, np.ones(2), np.ones(20), np.ones(2)),
         ValueError,
         r"`direction` must have shape",
+    ),
+    "leading": (
+        lambda: theta_error(Q, np.ones((3, 2)), np.ones((4, 20))),
+        ValueError,
+        r"leading axes must broadcast together; got `theta` \(3, 2\), `w` \(4, 20\)",
+    ),
+    "curvature": (
+        lambda: smallest_curvature(Q, np.ones(3), np.ones(20)),
+        ValueError,
+        r"`theta` must have shape \(2,\)",
     ),
     "clean": (
         lambda: clean_mass(np.ones(3), [1, 0, 1]),

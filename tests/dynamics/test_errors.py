@@ -305,6 +305,65 @@ MORE = {
 }
 
 
+MORE |= {
+    "ridge complex": (
+        lambda: LeastSquares(X, Y, X, Y, ridge=np.complex128(1 + 2j)),
+        TypeError,
+        r"`ridge` must be a real number",
+    ),
+    "ridge 0-d text": (
+        lambda: LeastSquares(X, Y, X, Y, ridge=np.array("3.0")),
+        TypeError,
+        r"`ridge` must be a real number",
+    ),
+    "ridge huge": (
+        lambda: LeastSquares(X, Y, X, Y, ridge=10**400),
+        ValueError,
+        r"`ridge` must be finite",
+    ),
+    "steps huge": (
+        lambda: run_method(Q, methods.Joint(), 10**400),
+        ValueError,
+        r"`num_steps` must be at most",
+    ),
+    "clean ragged": (
+        lambda: LeastSquares(X, Y, X, Y, clean=[[True], [True, False]]),
+        ValueError,
+        r"`clean` must be a rectangular array",
+    ),
+    "masked": (
+        lambda: LeastSquares(np.ma.masked_less(X, 2), Y, X, Y),
+        ValueError,
+        r"`X` must not have masked entries",
+    ),
+    "t_span set": (lambda: integrate(Q, t_span={0, 1}), ValueError, r"`t_span` must be a pair"),
+    "t_span 0-d": (lambda: integrate(Q, t_span=np.array(1.0)), ValueError, r"`t_span` must be"),
+    "batch ragged": (lambda: Q.batch(train=[[1], [1, 2]]), ValueError, r"`train` must be one-dim"),
+    "multi problem": (lambda: MultiProblem(Q), TypeError, r"`problems` must be a sequence"),
+    "multi none at all": (lambda: MultiProblem(None), TypeError, r"`problems` must be a sequence"),
+    "labels_val class": (
+        lambda: SoftmaxRegression(X, LABELS, X, LABELS * 7, num_classes=3),
+        ValueError,
+        r"`labels_val` must be below `num_classes` \(3\); got 7",
+    ),
+    "run ragged": (
+        lambda: run_method(Q, methods.Joint(), 1, theta0=[[1.0], [1.0, 2.0]]),
+        ValueError,
+        r"`theta0` must be a rectangular array",
+    ),
+    "run leading": (
+        lambda: run_method(Q, methods.Joint(eta=np.array([0.1, 0.2])), 1, theta0=np.ones((3, 3))),
+        ValueError,
+        r"leading axes must broadcast together; got `theta0` \(3,\), `eta` \(2,\)",
+    ),
+    "dataset thresholds": (
+        lambda: run_method(Q, methods.Joint(), 1).to_xarray(thresholds=(2.0,)),
+        ValueError,
+        r"`thresholds` must lie in",
+    ),
+}
+
+
 @table(MORE)
 def test_entry_points(call, error, match) -> None:
     with pytest.raises(error, match=match):
@@ -344,8 +403,13 @@ SWEEPS = {
     "save_steps none": (swept(save_steps=[]), ValueError, r"`save_steps` must hold steps"),
     "save_steps zero": (swept(save_steps=0), ValueError, r"`save_steps` must be >= 1"),
     "save_steps float": (swept(save_steps=0.5), TypeError, r"`save_steps` must be an integer"),
-    "thresholds": (swept(thresholds=[1.5]), ValueError, r"`thresholds` must be below 1"),
-    "thresholds none": (swept(thresholds=[]), ValueError, r"`thresholds` must hold at least one"),
+    "thresholds": (swept(thresholds=[1.5]), ValueError, r"`thresholds` must lie in \[0, 1\)"),
+    "thresholds none": (swept(thresholds=[]), ValueError, r"`thresholds` must not be empty"),
+    "alpha bool": (swept(alpha=True), TypeError, r"`alpha` must be a real number|`alpha`"),
+    "alpha ragged": (swept(alpha=[[1], [1, 2]]), ValueError, r"`alpha` must be a rectangular"),
+    "dt complex": (swept(dt=np.complex128(1)), TypeError, r"`dt` must be a real number"),
+    "keep_weights": (swept(keep_weights="yes"), TypeError, r"`keep_weights` must be True or False"),
+    "max_bytes unused": (swept(max_bytes=0), ValueError, r"`max_bytes` must be > 0"),
     "max_bytes": (swept(keep_weights=True, max_bytes=-1), ValueError, r"`max_bytes` must be > 0"),
 }
 
@@ -365,6 +429,12 @@ def test_rebuilding_weights() -> None:
         weights(ds, Q, **place, step=1)
     with pytest.raises(ValueError, match=r"`problem` must be the one that was swept"):
         weights(ds, least_squares(p=2), **place)
+    with pytest.raises(ValueError, match=r"`problem` must be the one that was swept"):
+        weights(ds, least_squares(seed=1), **place)
+    with pytest.raises(TypeError, match=r"`ds` must be a Dataset from sweep; got NoneType"):
+        weights(None, Q, **place)
+    with pytest.raises(TypeError, match=r"`problem` must be a Problem; got int"):
+        weights(ds, 3, **place)
     with pytest.raises(ValueError, match=r"holds neither w nor U"):
         weights(ds.drop_vars("U"), Q, **place)
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
 from warmflow.dynamics import (
+    LeastSquares,
     Status,
     integrate,
     integrate_exact,
@@ -145,7 +146,7 @@ def test_beta_zero_is_gradient_descent_and_alpha_zero_is_frozen() -> None:
     star = q.theta_star(still.w[0])
     expected = star + V @ (np.exp(-4 * eigenvalues) * (V.T @ (theta0 - star)))
     assert_allclose(still.theta[-1], expected, rtol=1e-6)
-    a = integrate(q, alpha=0.0, t_span=(0, 4), theta0=theta0, t_eval=[0, 2, 4])
+    a = integrate(q, alpha=0.0, beta=1.0, t_span=(0, 4), theta0=theta0, t_eval=[0, 2, 4])
     b = integrate_frozen(q, theta=theta0, t_span=(0, 4), t_eval=[0, 2, 4])
     assert_allclose(a.w, b.w, rtol=1e-5, atol=1e-10)
 
@@ -225,3 +226,26 @@ def test_a_state_out_of_bounds_ends_with_a_status_not_a_crash() -> None:
     run = integrate(least_squares(), t_span=(0, 1), theta0=np.full(3, 1e13))
     assert run.status is Status.diverged
     assert "|theta|" in run.message
+
+
+def test_a_run_that_ends_before_its_first_time_keeps_where_it_ended() -> None:
+    q = two_clusters()
+    run = integrate(q, t_span=(0, 50), t_eval=[40.0, 50.0], max_evaluations=30)
+    assert run.status is Status.max_evaluations
+    assert len(run) == 1
+    assert 0 <= run.t[0] < 40
+    assert run.to_xarray().sizes["time"] == 1
+    rest = integrate(q, beta=1.0, t_span=(0, 1e5), t_eval=[0.0, 1e5], rest_tol=1e-6)
+    assert rest.status is Status.converged
+    assert len(rest) == 2
+    assert 0 < rest.t[-1] < 1e5
+
+
+def test_an_exact_flow_that_cannot_start_ends_with_a_status() -> None:
+    X = np.ones((40, 2))
+    q = LeastSquares(1e20 * X, np.arange(40.0), X, np.arange(40.0), ridge=1e-9)
+    for coordinates in ("full", "reduced"):
+        run = integrate_exact(q, coordinates=coordinates)
+        assert run.status is Status.underflow
+        assert "`ridge`" in run.message
+        assert np.isnan(run.theta).all()

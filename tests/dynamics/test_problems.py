@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from warmflow.dynamics import LeastSquares, MultiProblem, SoftmaxRegression
+from warmflow.dynamics import (
+    ConvergenceError,
+    LeastSquares,
+    MultiProblem,
+    SoftmaxRegression,
+    integrate,
+    sweep,
+)
 from warmflow.dynamics.linalg import cg
 
 from .cases import CASES, Case, case, central_difference, least_squares, softmax, two_clusters
@@ -291,3 +298,58 @@ def test_softmax_takes_the_number_of_classes_from_all_labels() -> None:
     q = SoftmaxRegression(np.eye(3), [0, 1, 0], np.eye(3), [0, 4, 1])
     assert q.num_classes == 5
     assert q.num_params == 15
+
+
+def test_units_of_features_do_not_matter_without_ridge() -> None:
+    """With ridge 0 the problem in other units has the same h, Psi and (rescaled) theta_star."""
+    q = least_squares(n=40, p=3, ridge=0.0)
+    w = np.random.default_rng(0).dirichlet(np.ones(40))
+    units = np.array([1e-3, 1e3, 1e6])
+    other = LeastSquares(q.X * units, q.y, q.X_val * units, q.y_val, ridge=0.0)
+    assert_allclose(other.theta_star(w) * units, q.theta_star(w), rtol=1e-9)
+    assert_allclose(other.outer_loss(w), q.outer_loss(w), rtol=1e-9)
+    assert_allclose(other.outer_grad(w), q.outer_grad(w), rtol=1e-8)
+
+
+def test_wide_data_without_ridge_are_solved_in_the_row_space_at_any_size() -> None:
+    for p in (20, 520):  # dense, and by conjugate gradients
+        q = least_squares(n=6, p=p, ridge=0.0)
+        w = np.random.default_rng(0).dirichlet(np.ones(6))
+        theta = np.random.default_rng(1).normal(size=p)
+        H = q.X.T @ (w[:, None] * q.X)
+        expected = np.linalg.pinv(H, hermitian=True, rcond=1e-12) @ q.val_grad(theta)
+        assert_allclose(q.adjoint(theta, w), expected, rtol=1e-7, atol=1e-10)
+
+
+def test_a_singular_hessian_is_named_by_its_cure() -> None:
+    X = np.ones((4, 2))
+    q = LeastSquares(1e20 * X, np.arange(4.0), X, np.arange(4.0), ridge=1e-9)
+    with pytest.raises(np.linalg.LinAlgError, match="raise `ridge`"):
+        q.theta_star(np.full(4, 0.25))
+    with pytest.raises(ValueError, match=r"`theta0` must be given: .*raise `ridge`"):
+        integrate(q)
+    with pytest.raises(ValueError, match=r"`theta0` must be given"):
+        sweep(q, alpha=[0.1], beta=[0.1])
+
+
+def test_nan_is_never_converged() -> None:
+    with pytest.raises(ConvergenceError, match="gradient norm of nan"):
+        softmax().theta_star(np.full(14, np.nan))
+    with pytest.raises(ConvergenceError):
+        softmax().theta_star(np.full(14, 1 / 14), np.full(9, np.nan))
+
+
+def test_float32_converges_for_large_features() -> None:
+    q = softmax()
+    big = SoftmaxRegression(1e3 * q.X, q.labels, q.X_val, q.labels_val, ridge=0.1)
+    w = np.full(14, 1 / 14)
+    star = big.to(dtype="float32").theta_star(w.astype(np.float32))
+    # the gradient has terms of size 1e3, of which float32 keeps 1e-4; the ridge divides by 0.1
+    assert_allclose(star, big.theta_star(w), atol=0.05)
+
+
+def test_fingerprints_tell_data_apart() -> None:
+    a, b = least_squares(), least_squares(seed=1)
+    assert a.fingerprint() == least_squares().fingerprint()
+    assert len({q.fingerprint() for q in (a, b, least_squares(ridge=0.2), softmax())}) == 4
+    assert MultiProblem([a, b]).fingerprint() != MultiProblem([b, a]).fingerprint()

@@ -237,3 +237,22 @@ def test_too_many_weights_are_refused_with_their_size() -> None:
 def test_an_unavailable_backend_names_its_cure(backend: str) -> None:
     with pytest.raises(ValueError, match=r"`backend` '\w+' is not available.*backend='numpy'"):
         sweep(two_clusters(), alpha=[0.1], beta=[0.1], backend=backend)
+
+
+def test_a_cell_whose_end_state_cannot_be_solved_keeps_the_others() -> None:
+    """The kept state of a singular cell has no theta_star: h is NaN there and right elsewhere."""
+    q = least_squares(n=30, p=2)
+    q = LeastSquares(q.X, q.y, q.X_val, q.y_val, ridge=1e-20)
+    ds = sweep(q, alpha=[0.01, 0.1], beta=np.logspace(-2, 3, 12), num_steps=500, keep_weights=True)
+    ok = ds.status.values == Status.ok
+    assert ok.any()
+    assert np.isfinite(ds.outer_loss.values[ok]).all()
+    assert_allclose(ds.outer_loss.values[ok][0], q.outer_loss(ds.w.values[ok][0]), rtol=1e-8)
+
+
+def test_tiles_are_bounded_by_the_hessians_too() -> None:
+    plan = lambda k: engine.Plan(  # noqa: E731
+        np.ones(9), np.ones(9), 1, (1,), np.zeros(k), np.zeros(10)
+    )
+    assert engine.LeastSquaresEngine(least_squares(n=10, p=3), plan(3)).tile > 1000
+    assert engine.LeastSquaresEngine(least_squares(n=10, p=200), plan(200)).tile == engine.MIN_TILE

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.colors import LogNorm
 
 from warmflow.figures import phase_diagram, style
@@ -58,8 +59,8 @@ def test_the_boundary_of_the_band_is_drawn(axis: str, column: int) -> None:
     band = (ds[axis] < 0.03).broadcast_like(ds["ess"]).rename("good")
     ax = phase_diagram(ds, band=band)
     assert "good" in [text.get_text() for text in ax.get_legend().get_texts()]
-    contour = next(c for c in ax.collections if type(c).__name__ == "QuadContourSet")
-    places = np.concatenate([path.vertices[:, column] for path in contour.get_paths()])
+    outline = next(c for c in ax.collections if type(c).__name__ == "LineCollection")
+    places = np.concatenate([path.vertices[:, column] for path in outline.get_paths()])
     rates = ds[axis].values
     assert np.all(places > rates[rates < 0.03].max())
     assert np.all(places < rates[rates >= 0.03].min())
@@ -69,7 +70,7 @@ def test_the_boundary_of_the_band_is_drawn(axis: str, column: int) -> None:
 def test_a_band_without_boundary_draws_nothing(everywhere: bool) -> None:
     ds = sweep()
     ax = phase_diagram(ds, band=ds["ess"].notnull() & everywhere)
-    assert [c for c in ax.collections if type(c).__name__ == "QuadContourSet"] == []
+    assert [c for c in ax.collections if type(c).__name__ == "LineCollection"] == []
 
 
 def test_thresholds_are_chosen() -> None:
@@ -109,4 +110,11 @@ def test_given_axes_are_used_and_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="`ds` must be over positive alpha"):
         phase_diagram(sweep().isel(alpha=0))
     with pytest.raises(ValueError, match="must be over alpha and beta"):
-        phase_diagram(sweep().expand_dims(step=[1, 2]))
+        phase_diagram(sweep().expand_dims(seed=[1, 2]))
+
+
+def test_of_several_saved_steps_the_last_is_drawn() -> None:
+    ds = sweep()
+    steps = xr.concat([3 * ds, ds], dim=xr.Variable("step", [1, 2])).assign(status=ds["status"])
+    last, alone = mesh_of(phase_diagram(steps)), mesh_of(phase_diagram(ds))
+    np.testing.assert_allclose(last.get_array(), alone.get_array())
