@@ -57,7 +57,8 @@ def describe_weights(
         "support": np.stack([support(w, q).sum(axis=-1) for q in thresholds], axis=-1),
     }
     if problem.clean is not None:
-        out["clean_mass"] = w[..., problem.clean].sum(axis=-1) / w.sum(axis=-1)
+        share = w[..., problem.clean].sum(axis=-1) / w.sum(axis=-1)
+        out["clean_mass"] = np.minimum(share, 1.0)  # round-off may reach beyond
     return out
 
 

@@ -27,6 +27,7 @@ _LABELS = {
     "test_loss": "test risk",
     "outer_loss": "outer objective h(w)",
     "test_accuracy": "test accuracy",
+    "clean_mass": "weight on clean samples",
 }
 _LOGARITHMIC = ("ess", "support", "val_loss", "test_loss", "outer_loss")
 

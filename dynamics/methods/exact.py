@@ -35,7 +35,7 @@ class Exact(Method):
     """
 
     eta: Any = 1e-2
-    tol: float = 1e-12
+    tol: float = 1e-8
 
     requires: ClassVar[tuple[str, ...]] = ("theta_star",)
 

@@ -49,7 +49,7 @@ class Joint(Method):
 
     rho: Any = None
     eta: Any = 1e-2
-    tol: float = 1e-12
+    tol: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -64,21 +64,29 @@ def simulate(part: GridPart, data: Data) -> xr.Dataset:
 
 
 def draw(results: Results[GridPart]) -> dict[str, Drawing]:
-    """ESS and test risk of the first draw, with the boundary of the good rates."""
+    """ESS, support, test risk and clean mass of the first draw, with the good rates outlined."""
     ds = results[min(results, key=lambda part: part.seed)].sel(step=BUDGET)
     band = _good(ds).rename(f"test risk within {100 * (GOOD - 1):.0f} % of the best")
-    figure = figures.style.new_figure((7.0, 3.1))
-    left, right = figure.subplots(1, 2, sharey=True)
-    figures.phase_diagram(ds, left, quantity="ess", band=band)
+    figure = figures.style.new_figure((7.0, 5.6))
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    (size, support), (risk, clean) = axes
     best = float(_risk(ds).min())
-    figures.phase_diagram(ds, right, quantity="test_loss", band=band, limits=(best, 3 * best))
-    figures.style.legend_above(figure, (left, right))
-    right.set_ylabel("")
-    table = ds[["ess", "support", "test_loss", "val_loss", "status"]].sel(threshold=THRESHOLD)
+    figures.phase_diagram(ds, size, quantity="ess", band=band)
+    figures.phase_diagram(ds, support, quantity="support", threshold=THRESHOLD, band=band)
+    figures.phase_diagram(ds, risk, quantity="test_loss", band=band, limits=(best, 3 * best))
+    figures.phase_diagram(ds, clean, quantity="clean_mass", band=band, limits=(0.0, 1.0))
+    figures.style.legend_above(figure, tuple(axes.ravel()))
+    for ax in (size, support):
+        ax.set_xlabel("")
+    for ax in (support, clean):
+        ax.set_ylabel("")
+    names = ["ess", "support", "test_loss", "val_loss", "clean_mass", "status"]
+    table = ds[names].sel(threshold=THRESHOLD)
     caption = (
-        f"Effective sample size (of 200) and test risk after {BUDGET} simultaneous steps with "
-        "rates alpha for theta and beta for w (dt = 1, mirror steps on the simplex). Inside "
-        "the line, the test risk is close to the best of the grid."
+        "Effective sample size (of 200), number of weights above 1e-6 of the largest, test risk "
+        f"and weight on the target cluster after {BUDGET} simultaneous steps with rates alpha for "
+        "theta and beta for w (dt = 1, mirror steps on the simplex). Inside the line, the test "
+        "risk is close to the best of the grid."
     )
     tables = {"grid": table.drop_vars(["threshold", "step"]).assign(good=band.astype("int8"))}
     return {"phase_diagram": Drawing(figure=figure, caption=caption, tables=tables)}

@@ -1,8 +1,10 @@
 """Problems that the tests share, each with an interior weight vector and a point off theta_star."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from warmflow.dynamics import LeastSquares, MultiProblem, Problem, SoftmaxRegression
 
@@ -103,3 +105,12 @@ def central_difference(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
         shift[k] = step
         columns.append((np.asarray(f(x + shift)) - np.asarray(f(x - shift))) / (2 * step))
     return np.stack(columns, axis=-1)
+
+
+Refusals = dict[str, tuple[Callable[[], object], type[Exception], str]]
+"""Wrong calls by name: the call, its error, and a pattern of the message."""
+
+
+def refusals(entries: Refusals):
+    """Parametrise a test over wrong calls."""
+    return pytest.mark.parametrize("call, error, match", entries.values(), ids=entries.keys())

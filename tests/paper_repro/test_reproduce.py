@@ -107,16 +107,19 @@ def test_the_real_thing_interrupted_and_resumed(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", PROGRAM, "reproduce"]
     first = subprocess.Popen(
         [*command, "--out", "r"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip  # a shell that runs the tests in the background makes them ignore SIGINT
     store = tmp_path / "r" / "store" / "toy"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(list(store.glob("*.json"))) < 6:
         assert first.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
-    _, errors = first.communicate(timeout=60)
+    try:
+        _, errors = first.communicate(timeout=300)
+    finally:
+        first.kill()
     assert first.returncode == 130
     assert errors.splitlines()[-1].endswith("warmflow reproduce --resume --out r")
     assert "Traceback" not in errors
