@@ -136,14 +136,8 @@ class Sigmoid(Geometry):
         return s - eta * w * (1.0 - w / self._cap(s)) * g
 
 
-@dataclass(frozen=True)
-class Projection(Geometry):
-    r"""Projected gradient descent in the Euclidean geometry; the state is w, with exact zeros.
-
-    .. math::
-
-        w^+ = \mathrm{proj}_\Delta(w - \eta g); \qquad w' = \mathrm{proj}_{T_w\Delta}(-\beta g).
-    """
+class _Weights(Geometry):
+    """Geometries whose state is w itself, with exact zeros."""
 
     def start(self, log_w0: Array) -> Array:
         return array_namespace(log_w0).exp(log_w0)
@@ -154,12 +148,22 @@ class Projection(Geometry):
     def weights(self, s: Array) -> Array:
         return s
 
+
+@dataclass(frozen=True)
+class Projection(_Weights):
+    r"""Projected gradient descent in the Euclidean geometry; the state is w, with exact zeros.
+
+    .. math::
+
+        w^+ = \mathrm{proj}_\Delta(w - \eta g); \qquad w' = \mathrm{proj}_{T_w\Delta}(-\beta g).
+    """
+
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
         return project_simplex(s - eta * g)
 
 
 @dataclass(frozen=True)
-class ClippedNormalised(Geometry):
+class ClippedNormalised(_Weights):
     r"""A gradient step, clipped at zero and divided by its sum; the state is w, with exact zeros.
 
     .. math::
@@ -170,15 +174,6 @@ class ClippedNormalised(Geometry):
     The normalisation is that of Ren et al. (2018). Where everything is clipped, the weights become
     uniform.
     """
-
-    def start(self, log_w0: Array) -> Array:
-        return array_namespace(log_w0).exp(log_w0)
-
-    def log_weights(self, s: Array) -> Array:
-        return _log(s)
-
-    def weights(self, s: Array) -> Array:
-        return s
 
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
         xp = array_namespace(s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -13,10 +12,11 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from . import checks
+from .counting import counting
 from .geometries import Geometry, Mirror
 from .methods import Method, State
 from .namespaces import to_numpy
-from .problems import ORACLES, MultiProblem, Problem
+from .problems import Problem
 from .progress import throttled
 from .simplex import uniform_log_weights
 from .status import ConvergenceError, Status
@@ -27,8 +27,6 @@ __all__ = ["run_method"]
 
 BOUND = 1e12
 """Largest entry of theta, in size, that is still called a state."""
-
-COUNTED = (*ORACLES, "hessian", "theta_star")
 
 
 def run_method(
@@ -84,27 +82,17 @@ def run_method(
     num_saved = checks.integer("num_saved", num_saved, minimum=2)
     theta, log_w = _start(problem, method, theta0, w0)
     counts: Counter[str] = Counter()
-    counted = _counting(problem, counts)
+    counted = counting(problem, counts)
     state = method.init(counted, geometry, theta, geometry.start(log_w), seed)
-    keep = set(np.linspace(0, num_steps, num_saved).round().astype(int).tolist())
-    steps: list[int] = []
-    thetas: list[np.ndarray] = []
-    logs: list[np.ndarray] = []
-    tail: deque[Array] = deque(maxlen=4)
+    kept = _Kept(geometry, num_steps, num_saved)
     tell = throttled(progress)
     status, message, last = Status.ok, "", state
     for current, outcome in _iterate(counted, method, geometry, state, num_steps):
         status, message = outcome
         tell(current.step / num_steps)
-        if status is Status.ok:
-            last = current
-            tail.append(current.outer)
-        due = status is not Status.ok or current.step in keep
-        if due and (not steps or steps[-1] != last.step):
-            steps.append(last.step)
-            thetas.append(to_numpy(last.theta))
-            logs.append(to_numpy(geometry.log_weights(last.outer)))
-    lead = np.broadcast_shapes(*(part.shape[:-1] for part in (*thetas, *logs)))
+        last = current if status is Status.ok else last
+        kept.add(last, is_end=status is not Status.ok)
+    steps, thetas, logs, tail = kept.finish()
     settings = {
         "kind": "method",
         "method": type(method).__name__,
@@ -114,20 +102,51 @@ def run_method(
         "seed": seed,
     }
     return Trajectory(
-        t=np.array(steps),
-        theta=_stack(thetas, lead),
+        t=steps,
+        theta=thetas,
         status=status,
         message=message,
         problem=problem,
         settings=settings,
         num_evaluations=last.step,
-        states=_stack(logs, lead),
+        states=logs,
         log_weights_of=lambda rows: rows,
         oracle_counts=dict(counts),
-        tail=_stack([to_numpy(geometry.log_weights(outer)) for outer in tail], lead),
+        tail=tail,
         wall_seconds=time.perf_counter() - began,
         time_name="step",
     )
+
+
+class _Kept:
+    """Evenly spaced states and the last few, as NumPy arrays with common leading axes."""
+
+    def __init__(self, geometry: Geometry, num_steps: int, num_saved: int) -> None:
+        self._geometry = geometry
+        self._due = set(np.linspace(0, num_steps, num_saved).round().astype(int).tolist())
+        self._steps: list[int] = []
+        self._thetas: list[np.ndarray] = []
+        self._logs: list[np.ndarray] = []
+        self._tail: deque[State] = deque(maxlen=4)
+
+    def add(self, state: State, *, is_end: bool) -> None:
+        """Keep ``state`` if it is due; the end of a broken run is."""
+        if not self._tail or self._tail[-1].step != state.step:
+            self._tail.append(state)
+        if (is_end or state.step in self._due) and state.step not in self._steps[-1:]:
+            self._steps.append(state.step)
+            self._thetas.append(to_numpy(state.theta))
+            self._logs.append(self._log_weights(state))
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return steps (k,), theta (k, ..., p), log-weights (k, ..., n) and those of the tail."""
+        lead = np.broadcast_shapes(*(part.shape[:-1] for part in (*self._thetas, *self._logs)))
+        tail = [self._log_weights(state) for state in self._tail]
+        stacks = [_stack(parts, lead) for parts in (self._thetas, self._logs, tail)]
+        return np.array(self._steps), stacks[0], stacks[1], stacks[2]
+
+    def _log_weights(self, state: State) -> np.ndarray:
+        return to_numpy(self._geometry.log_weights(state.outer))
 
 
 def _iterate(
@@ -209,31 +228,6 @@ def _start(
 def _host(value: Any) -> Any:
     """Return arrays of other libraries as NumPy arrays, everything else as it is."""
     return to_numpy(value) if is_array_api_obj(value) else value
-
-
-def _counting(problem: Problem, counts: Counter[str]) -> Problem:
-    """Return the same problem, whose oracles add to ``counts`` at every call.
-
-    Inside ``theta_star`` and ``adjoint`` the oracles count too; a MultiProblem counts its blocks.
-    """
-    counted: Any = copy.copy(problem)
-    if isinstance(problem, MultiProblem):
-        counted.problems = tuple(_counting(part, counts) for part in problem.problems)
-        return counted
-
-    def wrap(name: str, call: Callable[..., Array]) -> Callable[..., Array]:
-        def wrapped(*args: Any, **kwargs: Any) -> Array:
-            counts[name] += 1
-            return call(*args, **kwargs)
-
-        return wrapped
-
-    for name in COUNTED:
-        owner = counted if name == "theta_star" else problem
-        setattr(counted, name, wrap(name, getattr(owner, name)))
-    counted.hvp_at = lambda theta, w: wrap("hvp", problem.hvp_at(theta, w))
-    counted.batch = lambda train=None, val=None: _counting(problem.batch(train, val), counts)
-    return counted
 
 
 def _stack(parts: list[np.ndarray], lead: tuple[int, ...]) -> np.ndarray:

@@ -1,8 +1,7 @@
-r"""The entry points ``sweep`` and ``weights``: check, run the engine tile by tile, label."""
+r"""The entry point ``sweep``: check, run the engine tile by tile, label."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,21 +10,20 @@ import numpy as np
 
 from .. import backend as backends
 from .. import checks, provenance
-from ..features import quadratic_features
-from ..namespaces import require_numpy, to_numpy
+from ..namespaces import require_numpy
 from ..problems import LeastSquares, Problem
-from ..simplex import normalise_log, uniform_log_weights
-from ..statistics import THRESHOLDS, VARIABLES, check_thresholds, describe
-from ..status import flag_attributes
+from ..simplex import uniform_log_weights
+from ..statistics import THRESHOLDS, check_thresholds, describe
 from ..types import Array
 from .cells import Cells, Plan
+from .labels import label
 from .least_squares import LeastSquaresEngine
 from .oracles import OracleEngine
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["sweep", "weights"]
+__all__ = ["sweep"]
 
 
 def sweep(
@@ -125,65 +123,7 @@ def sweep(
     record = provenance.record(config, dtype=dtype, wall_seconds=time.perf_counter() - began)
     log_w0 = None if w0 is None else plan.log_w0
     has_steps = save_steps is not None
-    return _label(table, alpha, beta, dt, steps if has_steps else None, thresholds, log_w0, record)
-
-
-def weights(
-    ds: xarray.Dataset, problem: Problem, *, alpha: float, beta: float, step: int | None = None
-) -> np.ndarray:
-    r"""Return the weights of one cell of a sweep, stored or rebuilt from U.
-
-    .. math:: w = \mathrm{softmax}(\log w_0 + \Phi U) \qquad\text{(theory T8)}.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        As returned by :func:`sweep`.
-    problem : Problem
-        The problem that was swept.
-    alpha, beta : float
-        Coordinates of the cell.
-    step : int, optional
-        One of the saved steps; all of them when left out.
-
-    Returns
-    -------
-    (n,) or (step, n)
-
-    Raises
-    ------
-    ValueError
-        For a cell or step that is not in ``ds``, or where neither w nor U is stored.
-    """
-    _check_same(ds, problem)
-    place = {"alpha": _position(ds, "alpha", alpha), "beta": _position(ds, "beta", beta)}
-    if step is not None:
-        if "step" not in ds.dims:
-            raise ValueError("`step` must be None for a sweep without saved steps.")
-        place["step"] = _position(ds, "step", step)
-    if "w" in ds:
-        return ds["w"].isel(place).to_numpy()
-    if "U" not in ds or not isinstance(problem, LeastSquares):
-        raise ValueError("`ds` holds neither w nor U; run `sweep(..., keep_weights=True)`.")
-    features = quadratic_features(to_numpy(problem.X), to_numpy(problem.y))
-    U = ds["U"].isel(place).to_numpy()
-    log_w0 = ds["log_w0"].to_numpy() if "log_w0" in ds else uniform_log_weights(len(features))
-    return np.exp(normalise_log(log_w0 + U @ features.T))
-
-
-def _check_same(ds: Any, problem: Any) -> None:
-    """Refuse what is no sweep, no problem, or not the problem that was swept."""
-    if not {"alpha", "beta"} <= set(getattr(ds, "coords", ())):
-        raise TypeError(f"`ds` must be a Dataset from sweep; got {type(ds).__name__}.")
-    if not isinstance(problem, Problem):
-        raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
-    if "provenance" not in ds.attrs:
-        return
-    config = json.loads(ds.attrs["provenance"])["config"]
-    if config["data"] != problem.to(xp=np, dtype=config["dtype"]).fingerprint():
-        raise ValueError(
-            f"`problem` must be the one that was swept ({config['problem']}); got {problem!r}."
-        )
+    return label(table, alpha, beta, dt, steps if has_steps else None, thresholds, log_w0, record)
 
 
 def _rates(name: str, value: Any) -> np.ndarray:
@@ -293,57 +233,3 @@ def _snapshot(
     if keep_weights:
         out["w"] = w
     return {**out, "status": cells.status, "last_step": cells.last_step}
-
-
-def _label(
-    table: dict[str, np.ndarray],
-    alpha: Array,
-    beta: Array,
-    dt: float,
-    steps: tuple[int, ...] | None,
-    thresholds: tuple[float, ...],
-    log_w0: Array | None,
-    record: dict[str, Any],
-) -> xarray.Dataset:
-    """Return the Dataset over ``(alpha, beta[, step])``."""
-    import xarray
-
-    last = {"theta": "param", "support": "threshold", "w": "sample", "U": "feature"}
-    data: dict[str, Any] = {}
-    for name, values in table.items():
-        grid = values.reshape(alpha.size, beta.size, *values.shape[1:])
-        if name in ("status", "last_step"):
-            data[name] = (("alpha", "beta"), grid)
-            continue
-        dims: tuple[str, ...] = ("alpha", "beta")
-        dims += ("step",) if steps is not None else ()
-        dims += (last[name],) if name in last else ()
-        grid = grid if steps is not None else grid[:, :, 0]
-        data[name] = (dims, grid, {"long_name": VARIABLES[name]})
-    data["status"] = (*data["status"], flag_attributes())
-    data["last_step"] = (*data["last_step"], {"long_name": "steps done when the cell ended"})
-    if log_w0 is not None:
-        data["log_w0"] = (("sample",), log_w0, {"long_name": "log of the initial weights"})
-    coords: dict[str, Any] = {
-        "alpha": ("alpha", alpha, {"long_name": "speed of theta", "units": "1/time"}),
-        "beta": ("beta", beta, {"long_name": "speed of the weights", "units": "1/time"}),
-        "rho": ("alpha", alpha * dt, {"long_name": "inner step, alpha dt"}),
-        "eta": ("beta", beta * dt, {"long_name": "outer step, beta dt"}),
-        "threshold": list(thresholds),
-    }
-    if steps is not None:
-        coords["step"] = list(steps)
-    return xarray.Dataset(data, coords, {"provenance": json.dumps(record)})
-
-
-def _position(ds: xarray.Dataset, name: str, value: Any) -> int:
-    """Return the position of a coordinate value, equal to round-off."""
-    number = checks.real(name, value)
-    axis = ds[name].to_numpy()
-    near = np.flatnonzero(np.isclose(axis, number, rtol=1e-9, atol=0.0))
-    if near.size == 0:
-        raise ValueError(
-            f"`{name}` must be one of the {axis.size} values of the sweep "
-            f"({axis.min():g} ... {axis.max():g}); got {number:g}."
-        )
-    return int(near[0])
