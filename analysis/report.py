@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..dynamics import Trajectory, checks
+from ..dynamics.problems import DENSE_LIMIT
 from .optimality import checked_problem, kkt_residual, theta_error
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_report(run: Trajectory, num_points: int = 101) -> xarray.Dataset:
             "theta_error": float(theta_error(problem, theta, w)),
             "kkt_residual": float(kkt_residual(problem, w)),
         }
-        if "hessian" in problem.capabilities and problem.num_params <= 500:
+        if "hessian" in problem.capabilities and problem.num_params <= DENSE_LIMIT:
             values["condition"] = float(np.linalg.cond(problem.hessian(theta, w)))
         if problem.has_test:
             averaged = problem.theta_star(average / average.sum(), star)

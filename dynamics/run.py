@@ -19,14 +19,11 @@ from .namespaces import to_numpy
 from .problems import Problem
 from .progress import throttled
 from .simplex import uniform_log_weights
-from .status import ConvergenceError, Status
+from .status import BOUND, ConvergenceError, Status
 from .trajectory import Trajectory
 from .types import Array
 
 __all__ = ["run_method"]
-
-BOUND = 1e12
-"""Largest entry of theta, in size, that is still called a state."""
 
 
 def run_method(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["ConvergenceError", "Status", "flag_attributes"]
+__all__ = ["BOUND", "ConvergenceError", "Status", "flag_attributes"]
+
+BOUND = 1e12
+"""Largest entry of theta, in size, that is still called a state: beyond it a run has diverged."""
 
 
 class Status(IntEnum):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..problems import Problem
+from ..problems import DENSE_LIMIT, Problem
 from ..simplex import normalise_log
 from ..types import Array
 from .base import Flow, InnerFailure, scaled_tolerance
@@ -36,7 +36,7 @@ class FrozenReduced(Flow):
         self._tol = tol
         self._adjoint: np.ndarray | None = None
         self.initial = np.zeros(problem.num_params)
-        self.has_jacobian = "hessian" in problem.capabilities and problem.num_params <= 500
+        self.has_jacobian = "hessian" in problem.capabilities and problem.num_params <= DENSE_LIMIT
         keep = problem.num_samples * problem.num_params <= GAMMA_LIMIT
         self._gamma = problem.per_sample_grads(theta) if keep else None
 

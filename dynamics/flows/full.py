@@ -39,7 +39,6 @@ class _Full(Flow):
         self.problem = problem
         self.beta = beta
         self.num_samples = problem.num_samples
-        self._log_w0 = log_w0
         self._tol = tol
         self._adjoint: np.ndarray | None = None
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.integrate import OdeSolver
 
-from ..status import Status
+from ..status import BOUND, Status
 from ..types import Array
 from .field import Field, Stop
 
 __all__ = ["Watch", "gave_up"]
 
-BOUND = 1e12
-"""Largest entry of theta, in size, that is still called a solution."""
 STALLED_STEPS = 20
 """Consecutive steps at the spacing of floating-point times after which LSODA is given up."""
 STIFF_EVALUATIONS = 200_000

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..status import Status
+from ..status import BOUND, Status
 from ..types import Array
 
-__all__ = ["BOUND", "Cells", "Plan", "judge"]
-
-BOUND = 1e12
-"""Largest entry of theta, in size, that is still called a state."""
+__all__ = ["Cells", "Plan", "judge"]
 
 
 @dataclass(frozen=True)

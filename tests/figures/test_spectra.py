@@ -40,7 +40,9 @@ def test_axis_ends_at_the_floor_or_below_the_smallest() -> None:
 
 
 def test_zero_weights_can_be_drawn() -> None:
-    weight_spectrum([1.0, 0.0]).figure.canvas.draw()
+    ax = weight_spectrum([1.0, 0.0])
+    ax.figure.canvas.draw()
+    assert ax.lines[0].get_ydata()[0] == 1.0
 
 
 def test_matrices_are_refused() -> None:
@@ -50,4 +52,6 @@ def test_matrices_are_refused() -> None:
 
 @pytest.mark.parametrize("num_samples", [1, 5])
 def test_uniform_weights_are_drawn_without_warnings(num_samples: int) -> None:
-    weight_spectrum(np.full(num_samples, 1 / num_samples)).figure.canvas.draw()
+    ax = weight_spectrum(np.full(num_samples, 1 / num_samples))
+    ax.figure.canvas.draw()
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 1.0)

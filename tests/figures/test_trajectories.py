@@ -89,10 +89,15 @@ def test_unknown_exact_run_is_refused() -> None:
 @pytest.mark.parametrize(("num_samples", "num_times"), [(1, 5), (6, 1), (1, 1)])
 def test_degenerate_runs_are_drawn_without_warnings(num_samples: int, num_times: int) -> None:
     ds = run(num_samples, num_times)
-    weights_over_time(ds).figure.canvas.draw()
-    observable_over_time({"": ds}, "ess").figure.canvas.draw()
+    weights, size = weights_over_time(ds), observable_over_time({"": ds}, "ess")
+    for ax in (weights, size):
+        ax.figure.canvas.draw()
+    np.testing.assert_allclose(size.lines[0].get_ydata(), ds["ess"])
 
 
 def test_uniform_weights_are_drawn_without_warnings() -> None:
     ds = run()
-    weights_over_time(ds.assign(w=0 * ds["w"] + 1 / 6)).figure.canvas.draw()
+    ax = weights_over_time(ds.assign(w=0 * ds["w"] + 1 / 6))
+    ax.figure.canvas.draw()
+    low, high = ax.get_ylim()
+    assert low < 1 / 6 < high
