@@ -17,7 +17,10 @@ import numpy as np
 
 __all__ = ["config_hash", "record"]
 
-_LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "numba", "scikit-learn", "torch", "cupy")
+_LIBRARIES = (
+    "numpy", "scipy", "xarray", "zarr", "numba", "scikit-learn", "sympy",
+    "python-flint", "torch", "cupy",
+)  # fmt: skip
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

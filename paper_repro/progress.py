@@ -26,11 +26,13 @@ class Progress:
     """Report finished steps to `stream` (standard error by default).
 
     Use as a context manager; call `done` after each step. Steps that were found in the store
-    count as finished but not towards the estimate of the time left.
+    count as finished but not towards the estimate of the time left. With several `workers` the
+    steps run side by side.
     """
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, stream: TextIO | None = None, *, workers: int = 1) -> None:
         self.total = total
+        self.workers = workers
         self.stream = sys.stderr if stream is None else stream
         self.finished = 0
         self._worked = 0
@@ -74,7 +76,8 @@ class Progress:
         remaining = self.total - self.finished
         if remaining == 0 or self._worked == 0:
             return ""
-        return f", about {duration(remaining * self._seconds / self._worked)} left"
+        left = remaining * self._seconds / self._worked / self.workers
+        return f", about {duration(left)} left"
 
 
 class ShareProgress:

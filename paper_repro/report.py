@@ -12,6 +12,7 @@ from .atomic import write_json, write_text
 from .claims import Claim, Estimate, Reference, Verdict, judge
 from .folder import ReproductionFolder
 from .item import Item
+from .markdown import markdown_table
 
 __all__ = ["Row", "write_report"]
 
@@ -103,12 +104,6 @@ def _tolerance(row: Row) -> str:
     return "; ".join(texts) or "none"
 
 
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
-    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
-
-
 def _markdown(
     items: Sequence[Item[Any]],
     rows: Sequence[Row],
@@ -126,10 +121,10 @@ def _markdown(
     quick = "Quick variant: small grids and few seeds.\n\n" if folder.variant == "quick" else ""
     blocks = [
         f"# Reproduction of arXiv 2310.17386\n\n{quick}{note}",
-        _table(header, lines),
+        markdown_table(header, lines),
         *(_section(item, folder) for item in items),
         "## ASSUMED settings\n\nThe paper leaves these open; they are our choice.\n\n"
-        + _table(
+        + markdown_table(
             ["item", "setting", "our choice", "why"],
             [[item.name, entry.name, entry.choice, entry.reason]
              for item in items for entry in item.assumed],

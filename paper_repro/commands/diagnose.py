@@ -38,9 +38,11 @@ def execute(args: argparse.Namespace) -> int:
 
 def document(report: Any) -> dict[str, Any]:
     """Verdict, evidence and advice of a diagnosis in JSON types."""
+    from ...dynamics.plain import plain
+
     return {
         "verdict": str(report.verdict),
-        "evidence": {str(name): _plain(value) for name, value in report.evidence.items()},
+        "evidence": plain(report.evidence),
         "advice": report.advice,
     }
 
@@ -98,20 +100,6 @@ def _numbers(path: Path) -> list[str]:
     if not lines:
         raise UserError(f"{path}: holds no numbers")
     return lines
-
-
-def _plain(value: Any) -> Any:
-    import numpy as np
-
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _text(value: Any) -> str:
