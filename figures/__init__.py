@@ -2,12 +2,19 @@
 
 from . import style
 from .clusters import principle, weighted_samples
+from .dichotomy import solved_and_trapped
 from .maps import phase_diagram
+from .portrait import simplex_portrait
 from .rates import rates_curve
+from .recovery import recovery_error, slow_manifold
+from .sparsity import facet_hit, support_counts
 from .spectra import weight_spectrum
+from .stability import euler_order, hopf_branches, spectra_plane, stability_regions
 from .trajectories import observable_over_time, weights_over_time
 
 __all__ = [
-    "observable_over_time", "phase_diagram", "principle", "rates_curve", "style",
+    "euler_order", "facet_hit", "hopf_branches", "observable_over_time", "phase_diagram",
+    "principle", "rates_curve", "recovery_error", "simplex_portrait", "slow_manifold",
+    "solved_and_trapped", "spectra_plane", "stability_regions", "style", "support_counts",
     "weight_spectrum", "weighted_samples", "weights_over_time",
 ]  # fmt: skip

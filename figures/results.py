@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Result", "as_dataset", "failed_cells", "time_axis", "weights_at_end"]
+__all__ = ["Result", "as_dataset", "failed_cells", "measured", "time_axis", "weights_at_end"]
 
 
 @runtime_checkable
@@ -66,3 +66,14 @@ def failed_cells(status: xr.DataArray) -> dict[str, NDArray[np.bool_]]:
         for name, value in zip(names, values, strict=True)
         if name not in ("ok", "converged") and np.any(status.values == value)
     }
+
+
+def measured(certificate: Any, name: str) -> dict[str, Any]:
+    """Return what a certificate measured; refuse another statement's, or one without data."""
+    if getattr(certificate, "name", None) != name:
+        got = getattr(certificate, "name", type(certificate).__name__)
+        raise ValueError(f"`certificate` must be that of {name}; got {got}.")
+    data: dict[str, Any] = certificate.details["data"]
+    if not data:
+        raise ValueError(f"`certificate` of {name} holds no data: its computation raised.")
+    return data
