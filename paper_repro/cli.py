@@ -21,6 +21,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "reproduce": "reproduce the figures and numbers of arXiv 2310.17386",
     "run": "integrate one trajectory, draw it and diagnose its weights",
+    "verify": "verify every statement of the theory, with a certificate for each",
     "sweep": "sweep the speeds alpha and beta over a grid",
     "diagnose": "say whether weights collapsed, why, and what helps",
 }

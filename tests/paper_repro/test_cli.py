@@ -24,7 +24,7 @@ def run(*args: object) -> int:
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"warmflow {warmflow.__version__}\n"
-    for command in ("reproduce", "run", "sweep", "diagnose"):
+    for command in ("reproduce", "run", "verify", "sweep", "diagnose"):
         assert run(command, "--help") == 0
         assert f"usage: warmflow {command}" in capsys.readouterr().out
 
@@ -32,7 +32,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_option_has_a_help_text(capsys: pytest.CaptureFixture[str]) -> None:
     parser = cli.build_parser()
     commands = parser._subparsers._group_actions[0].choices
-    assert {*commands} == {"reproduce", "run", "sweep", "diagnose"}
+    assert {*commands} == {"reproduce", "run", "verify", "sweep", "diagnose"}
     for command in commands.values():
         assert all(action.help for action in command._actions)
 
@@ -44,6 +44,10 @@ FAULTS = [
     (["reproduce", "--quik"], "unrecognized arguments: --quik"),
     (["reproduce", "--quick", "--full"], "not allowed with argument --quick"),
     (["reproduce", "--only", "nothing"], "--only nothing: no such item; the items are toy"),
+    (["verify", "--theorem", "T99"], "--theorem must be among T1, .*; got 'T99'"),
+    (["verify", "--theorem"], "--theorem: expected at least one argument"),
+    (["verify", "--quick", "--full"], "not allowed with argument --quick"),
+    (["verify", "--theorem", "I5", "-j", "0"], "-j/--jobs: 0 must be at least 1"),
     (["run", "--out", "x"], "required: --data"),
     (["run", "--data", "toy"], "required: --out"),
     (["run", "--data", "no.npz", "--out", "DIR"], "no.npz: no such file or folder"),

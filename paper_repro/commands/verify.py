@@ -1,0 +1,166 @@
+"""``warmflow verify``: a certificate for every statement of the theory, and a page to read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from ._options import natural
+
+if TYPE_CHECKING:
+    from ...analysis.theorems import Certificate
+    from ..verification import VerificationFolder
+
+__all__ = ["add_arguments", "execute"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument(
+        "--theorem", nargs="+", metavar="NAME",
+        help="only these statements, such as T3 T5b I2; --list names them all",
+    )  # fmt: skip
+    variant = parser.add_mutually_exclusive_group()
+    variant.add_argument(
+        "--quick", dest="variant", action="store_const", const="quick", default="quick",
+        help="small instances, about a minute (the default)",
+    )  # fmt: skip
+    variant.add_argument(
+        "--full", dest="variant", action="store_const", const="full",
+        help="the full studies, some minutes", default=argparse.SUPPRESS,
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="list the statements and exit")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="where everything goes; by default results/verify-quick or results/verify-full",
+    )  # fmt: skip
+    parser.add_argument(
+        "-j", "--jobs", type=natural, metavar="N", help="processes; by default one for each core"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command."""
+    if args.list:
+        return _list()
+    names = _names(args.theorem)
+    path = args.out or Path("results") / f"verify-{args.variant}"
+    from ..verification import VerificationFolder
+
+    folder = VerificationFolder.open(path, args.variant)
+    try:
+        found = _verify(names, args.variant == "quick", args.jobs, folder)
+    except KeyboardInterrupt:
+        missing = " ".join(shlex.quote(name) for name in names if name not in folder.certificates)
+        again = f"warmflow verify --{args.variant} --out {shlex.quote(str(path))}"
+        print(
+            f"interrupted; what is finished is stored. Go on with: {again} --theorem {missing}",
+            file=sys.stderr,
+        )
+        return 130
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror or error})") from error
+    return _conclude(found, folder)
+
+
+def _names(wanted: list[str] | None) -> list[str]:
+    """Return the statements to verify, in the order of the report."""
+    from ...analysis.theorems import NAMES, find, missing_library
+
+    try:
+        chosen = set(NAMES) if wanted is None else {find(name) for name in wanted}
+    except ValueError as error:
+        raise UserError(str(error).replace("`names`", "--theorem")) from error
+    for name in [name for name in NAMES if name in chosen]:
+        reason = missing_library(name)
+        if reason is not None and wanted is not None:
+            raise UserError(f"--theorem {name}: {reason}")
+        if reason is not None:
+            print(f"left out: {name}, which {reason}", file=sys.stderr)
+            chosen.remove(name)
+    return [name for name in NAMES if name in chosen]
+
+
+def _verify(
+    names: list[str], quick: bool, jobs: int | None, folder: VerificationFolder
+) -> list[Certificate]:
+    """Verify, store and draw, one statement after the other as they are done."""
+    from ...analysis.theorems import verify_all
+    from ...dynamics.provenance import record
+    from ..progress import Progress
+    from ..verification.drawings import draw
+
+    def keep(certificate: Certificate) -> None:
+        seconds = certificate.details.get("seconds")
+        provenance = record({"statement": certificate.name, "quick": quick}, wall_seconds=seconds)
+        folder.store(certificate.to_dict(), provenance)
+        draw(certificate, folder, provenance)
+        progress.done(f"{certificate.name} {certificate.verdict}", seconds)
+
+    workers = min(jobs or os.cpu_count() or 1, max(len(names), 1))
+    with Progress(len(names), workers=workers) as progress, _pool(workers) as executor:
+        return verify_all(quick, executor, names=names, progress=keep)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Any]:
+    """Give `workers` processes with one BLAS thread each, or None for this process alone."""
+    if workers == 1:
+        yield None
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import active_children, get_context
+
+    # Spawned processes read these before they load BLAS; the user's own settings win.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    try:
+        yield pool
+    except BaseException:
+        for process in active_children():
+            process.terminate()  # or an interrupted command would wait for their statements
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _list() -> int:
+    from ...analysis.theorems import NAMES, statement
+
+    for name in NAMES:
+        print(f"{name:<5} {statement(name).title}")
+    return 0
+
+
+def _conclude(found: list[Certificate], folder: VerificationFolder) -> int:
+    """Write the page, print the table, and return the exit code."""
+    from ...analysis.theorems import NAMES
+    from ..verification.page import figure_of, write_page
+
+    page = write_page(folder, NAMES)
+    print(f"{'':5} {'statement':<44} {'observed':>9} {'bound':>9}  {'verdict':<10} {'time':>7}")
+    for certificate in found:
+        entry = folder.certificates[certificate.name]
+        observed, bound, _ = figure_of(entry)
+        seconds = entry["details"].get("seconds") or 0.0
+        print(
+            f"{certificate.name:<5} {entry['details']['title']:<44.44} {observed:>9} {bound:>9}  "
+            f"{certificate.verdict:<10} {seconds:>5.1f} s"
+        )
+    failures = [certificate for certificate in found if not certificate.passed]
+    print(f"{len(found) - len(failures)} of {len(found)} certificates pass; page: {page}")
+    for certificate in failures:
+        print(f"failed: {certificate}", file=sys.stderr)
+    return 1 if failures else 0
