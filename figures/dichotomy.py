@@ -33,7 +33,7 @@ LABELS = {
 
 @style.styled
 def solved_and_trapped(certificate: Any, ax: Axes | None = None) -> Axes:
-    r"""Draw rest points of the warm-started flow: how many samples they keep against |grad F|.
+    """Draw rest points of the warm-started flow: how many samples they keep, and grad F there.
 
     Limits of the flow fall into two classes (theory T6): solved ones, with as many nonzeros as you
     like, and trapped ones, with at most p. Vertices of the polytope of solved weights have at most
