@@ -101,7 +101,7 @@ class Evidence:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """The outcome of one verification.
 
@@ -120,7 +120,8 @@ class Certificate:
         Whether every check holds.
     details : dict
         ``kind`` ("numerical", "symbolic" or "rigorous"), ``verdict`` (in words), ``title``,
-        ``checks`` (all of them), ``data``, ``seconds``, and ``error`` where a computation raised.
+        ``checks`` (all of them), ``data`` (arrays and numbers; `to_dict` makes them JSON),
+        ``seconds``, and ``error`` where a computation raised.
     """
 
     name: str

@@ -45,8 +45,14 @@ NAMES = tuple(_STATEMENTS)
 
 
 def statement(name: str) -> Statement:
-    """Return a statement by its name: a function ``f(quick=True) -> Certificate``."""
-    module, function = _STATEMENTS[name].split(":")
+    """Return a statement by its name: a function ``f(quick=True) -> Certificate``.
+
+    Raises
+    ------
+    ValueError
+        When there is none of this name; case and the prime do not matter.
+    """
+    module, function = _STATEMENTS[find(name)].split(":")
     found: Statement = getattr(import_module(f".{module}", __package__), function)
     return found
 
@@ -59,8 +65,10 @@ def missing_library(name: str) -> str | None:
     return f"needs {needs[1]}: pip install 'warmflow[{needs[2]}]'"
 
 
-def find(name: str) -> str:
+def find(name: str, argument: str = "name") -> str:
     """Return the statement meant by ``name``; case and the prime do not matter.
+
+    ``argument`` is what the error calls it.
 
     Raises
     ------
@@ -69,9 +77,9 @@ def find(name: str) -> str:
     """
 
     def key(text: str) -> str:
-        return text.replace("'", "").casefold()
+        return "".join(c for c in text if c.isalnum()).casefold()
 
     for known in NAMES:
         if key(known) == key(str(name)):
             return known
-    raise ValueError(f"`names` must be among {', '.join(NAMES)}; got {name!r}.")
+    raise ValueError(f"`{argument}` must be among {', '.join(NAMES)}; got {name!r}.")

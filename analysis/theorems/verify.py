@@ -64,13 +64,17 @@ def _here(names: list[str], quick: bool) -> Iterator[Certificate]:
 
 
 def _elsewhere(executor: Any, names: list[str], quick: bool) -> Iterator[Certificate]:
-    """Yield certificates as they come; a worker that dies fails its own statements only."""
+    """Yield certificates as they come; what an executor loses is a failed certificate."""
     finished: SimpleQueue[str] = SimpleQueue()
     futures = {}
     for name in names:
-        futures[name] = executor.submit(certify, name, quick)
-        futures[name].add_done_callback(lambda _, name=name: finished.put(name))
-    for _ in names:
+        try:
+            futures[name] = executor.submit(certify, name, quick)
+        except RuntimeError as error:  # the executor is broken, or was shut down
+            yield failed(name, error, statement(name))
+        else:
+            futures[name].add_done_callback(lambda _, name=name: finished.put(name))
+    for _ in range(len(futures)):
         name = finished.get()
         try:
             yield futures[name].result()
@@ -88,5 +92,5 @@ def _chosen(names: Iterable[str] | None) -> list[str]:
         return [name for name in NAMES if missing_library(name) is None]
     if isinstance(names, str):
         raise TypeError(f"`names` must be a list of names; got {names!r}.")
-    wanted = {find(name) for name in names}
+    wanted = {find(name, "names") for name in names}
     return [name for name in NAMES if name in wanted]

@@ -25,17 +25,17 @@ __all__ = ["add_arguments", "execute"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
-        "--theorem", nargs="+", metavar="NAME",
+        "--theorem", nargs="+", action="extend", metavar="NAME",
         help="only these statements, such as T3 T5b I2; --list names them all",
     )  # fmt: skip
     variant = parser.add_mutually_exclusive_group()
     variant.add_argument(
-        "--quick", dest="variant", action="store_const", const="quick", default="quick",
+        "--quick", dest="variant", action="store_const", const="quick",
         help="small instances, about a minute (the default)",
     )  # fmt: skip
     variant.add_argument(
         "--full", dest="variant", action="store_const", const="full",
-        help="the full studies, some minutes", default=argparse.SUPPRESS,
+        help="the full studies, some 15 minutes on two cores",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the statements and exit")
     parser.add_argument(
@@ -52,15 +52,16 @@ def execute(args: argparse.Namespace) -> int:
     if args.list:
         return _list()
     names = _names(args.theorem)
-    path = args.out or Path("results") / f"verify-{args.variant}"
+    variant = args.variant or "quick"
+    path = args.out or Path("results") / f"verify-{variant}"
     from ..verification import VerificationFolder
 
-    folder = VerificationFolder.open(path, args.variant)
+    folder = VerificationFolder.open(path, variant)
     try:
-        found = _verify(names, args.variant == "quick", args.jobs, folder)
+        found = _verify(names, variant == "quick", args.jobs, folder)
     except KeyboardInterrupt:
         missing = " ".join(shlex.quote(name) for name in names if name not in folder.certificates)
-        again = f"warmflow verify --{args.variant} --out {shlex.quote(str(path))}"
+        again = f"warmflow verify --{variant} --out {shlex.quote(str(path))}"
         print(
             f"interrupted; what is finished is stored. Go on with: {again} --theorem {missing}",
             file=sys.stderr,
@@ -78,7 +79,7 @@ def _names(wanted: list[str] | None) -> list[str]:
     try:
         chosen = set(NAMES) if wanted is None else {find(name) for name in wanted}
     except ValueError as error:
-        raise UserError(str(error).replace("`names`", "--theorem")) from error
+        raise UserError(str(error).replace("`name`", "--theorem")) from error
     for name in [name for name in NAMES if name in chosen]:
         reason = missing_library(name)
         if reason is not None and wanted is not None:

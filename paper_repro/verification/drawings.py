@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
-import mpltern  # noqa: F401  (registers the projection "ternary")
 from matplotlib.axes import Axes
 
 from ... import figures
@@ -122,6 +122,8 @@ def draw(
         if not certificate.details["data"]:
             continue
         figure = figures.style.new_figure(picture.size)
+        if "projection" in picture.axes:
+            import_module("mpltern")  # registers it
         with figures.style.context():
             picture.draw(certificate, figure.add_subplot(**picture.axes))
         drawing = Drawing(figure=figure, caption=picture.caption, tables={})

@@ -15,6 +15,7 @@ __all__ = ["VerificationFolder", "folder_name"]
 
 _MANIFEST = "verify.json"
 _FORMAT = 1
+_ENTRY = {"name", "statement", "assumptions", "passed", "details", "provenance"}
 
 
 def folder_name(statement: str) -> str:
@@ -80,10 +81,13 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         document = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         found = {key: document[key] for key in ("variant", "certificates")}
+        for entry in found["certificates"]:
+            if not entry.keys() >= _ENTRY or not (path / folder_name(entry["name"])).is_dir():
+                raise ValueError("an entry lacks something")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UserError(f"--out {path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path / _MANIFEST}: damaged; choose another --out") from error
     return found

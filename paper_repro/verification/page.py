@@ -95,7 +95,10 @@ def _number(value: float | None) -> str:
 
 def _formulas(place: Path) -> list[str]:
     """Return the formulas that a symbolic proof left in its data."""
-    data = json.loads((place / "data.json").read_text(encoding="utf-8"))
+    try:
+        data = json.loads((place / "data.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the user may have removed it: the certificate stands
+        return []
     return [f"{caption}\n\n$$\n{latex}\n$$" for caption, latex in data.get("latex", [])]
 
 

@@ -2,7 +2,8 @@
 
 import json
 import math
-from concurrent.futures import Future
+import pickle
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -132,6 +133,21 @@ def test_a_lost_worker_fails_its_own_statement_only() -> None:
     assert sorted(seen) == ["I1", "I2", "I5"]
 
 
+def test_a_broken_executor_fails_every_statement_and_raises_nothing() -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    found = theorems.verify_all(executor=pool, names=["I1", "I5"])
+    assert [c.passed for c in found] == [False, False]
+    assert "shutdown" in found[0].details["error"]
+
+
+def test_certificates_are_values_that_compare_and_pickle() -> None:
+    certificate = theorems.statement("I5")()
+    assert certificate == certificate
+    assert hash(certificate) == hash(certificate)
+    assert pickle.loads(pickle.dumps(certificate)).to_dict() == certificate.to_dict()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -157,6 +173,9 @@ def test_refusals(call, error, match) -> None:
 def test_names_are_found_without_case_and_prime() -> None:
     assert theorems.find("t6B") == "T6b'"
     assert theorems.find("i3") == "I3"
+    assert theorems.statement("t6b\u2019").name == "T6b'"
+    with pytest.raises(ValueError, match=r"`name` must be among T1, .*; got 'zz'"):
+        theorems.statement("zz")
 
 
 def test_every_statement_of_the_theory_is_there_and_says_what_it_claims() -> None:

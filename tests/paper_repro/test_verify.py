@@ -99,11 +99,35 @@ def test_folders_of_others_are_refused(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert verify("--theorem", "I5", "--full", "--out", tmp_path / "v") == 2
     assert "holds a --quick verification" in capsys.readouterr().err
-    (tmp_path / "v" / "verify.json").write_text("{")
-    assert verify("--theorem", "I5", "--out", tmp_path / "v") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"variant": "quick"}', '{"variant": "quick", "certificates": [{}]}',
+     '{"variant": "quick", "certificates": [{"name": "I5"}]}'],
+)  # fmt: skip
+def test_a_damaged_folder_is_refused_in_one_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "verify.json").write_text(text)
+    assert verify("--theorem", "I5", "--out", tmp_path) == 2
     captured = capsys.readouterr().err
     assert "damaged" in captured
     assert len(captured.splitlines()) == 1
+    assert (tmp_path / "verify.json").read_text() == text
+
+
+def test_data_that_the_user_removed_do_not_spoil_a_later_run(tmp_path: Path) -> None:
+    assert verify("--theorem", "I5", "--out", tmp_path / "v", "-j", 1) == 0
+    (tmp_path / "v" / "I5" / "data.json").unlink()
+    assert verify("--theorem", "I4", "--out", tmp_path / "v", "-j", 1) == 0
+    assert "2 of 2 certificates pass" in (tmp_path / "v" / "VERIFY.md").read_text()
+
+
+def test_the_option_adds_up_when_it_is_repeated(tmp_path: Path) -> None:
+    out = tmp_path / "v"
+    assert verify("--theorem", "I1", "--theorem", "I5", "--out", out, "-j", 1) == 0
+    assert set(certificates(out)) == {"I1", "I5"}
 
 
 def test_a_missing_library_is_named(

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from ....dynamics import Problem, SoftmaxRegression, methods, run_method, sweep
+from ....dynamics import Problem, SoftmaxRegression, methods, run_method, sweep, weights
 from ....dynamics.types import Array
 from ..certificate import Check, Evidence, at_most, certifies
 from ..instances import ridge_problem, softmax_problem
@@ -192,15 +192,19 @@ def order_checks(studies: list[dict[str, Any]]) -> list[Check]:
 
 
 def sweep_check(studies: list[dict[str, Any]]) -> Check:
-    """The sweep engine against the driver of methods."""
+    """The sweep engine, and the weights rebuilt from its U, against the driver of methods."""
     worst = 0.0
     for row in studies:
         ds = sweep(
             row["problem"], alpha=ALPHA, beta=BETA, dt=TIME / STEPS, num_steps=STEPS,
-            theta0=row["theta0"], w0=row["w0"], keep_weights=True, backend="numpy",
+            theta0=row["theta0"], w0=row["w0"], keep_weights=True,
         )  # fmt: skip
-        end = np.concatenate([ds["theta"].values.ravel(), ds["w"].values.ravel()])
-        worst = max(worst, float(np.abs(end - row["end"]).max()))
+        found = [ds["w"].values.ravel()]
+        if "U" in ds:
+            found.append(weights(ds.drop_vars("w"), row["problem"], alpha=ALPHA, beta=BETA))
+        for w in found:
+            end = np.concatenate([ds["theta"].values.ravel(), w])
+            worst = max(worst, float(np.abs(end - row["end"]).max()))
     return at_most(
         f"sweep against run_method after {STEPS} steps", worst, 1e-12,
         f"round-off of {STEPS} steps",
