@@ -105,6 +105,8 @@ def is_hurwitz(A: Any) -> bool:
     if size == 0:
         return True
     transposed, eye = as_floats(A).T, np.eye(size)
+    if not np.isfinite(transposed).all():
+        return False
     try:
         flat = np.linalg.solve(np.kron(eye, transposed) + np.kron(transposed, eye), -eye.ravel())
     except np.linalg.LinAlgError:

@@ -46,7 +46,7 @@ class RestPointProof:
         Whether all of ``steps`` were shown: an attracting rest point exists. False says nothing
         about the rest point.
     reason : str
-        The first step that did not go through; empty when proved.
+        The first step that did not go through, or that grad F may vanish; empty when proved.
     support : tuple of int
         S, the samples with positive weight.
     weights : (n,)
@@ -111,7 +111,8 @@ def prove_rest_point(
         H(w)\,v = \nabla F(\theta), \qquad \nabla l_i \cdot v = -c \;\; (i \in S), \qquad
         \Psi_i - c > 0 \;\; (i \notin S).
 
-    The floats w only suggest the support S and where to look. Shown are: exactly one rest point
+    The floats w only suggest the support S and where to look: Newton's method may wander from them,
+    and the point proved is ``weights``, not necessarily near w. Shown are: exactly one rest point
     with support S in a box (Krawczyk's operator), H positive definite throughout the box, all
     off-support gaps positive (no absent sample can invade), and negative real parts of the
     eigenvalues on the face (a Lyapunov matrix). Together they make the rest point asymptotically
@@ -124,7 +125,8 @@ def prove_rest_point(
         as the exact values of the floats.
     theta : (p,)
     w : (n,)
-        Non-negative weights near the rest point, such as ``integrate_frozen(...).w[-1]``.
+        Non-negative weights near the rest point, such as ``integrate_frozen(...).w[-1]``. Where it
+        matters that the point proved is that one, compare them with ``weights``.
     threshold : float
         S is where w exceeds this share of its largest entry.
     precisions : sequence of int
@@ -160,9 +162,7 @@ def prove_rest_point(
     'an absent sample may invade'
     """
     flint("prove_rest_point")
-    problem = checked_problem(problem, "prove_rest_point")
-    if problem.dtype != np.float64:
-        raise ValueError(f"`problem` must be float64; got {problem.dtype}.")
+    problem = checked_exact_problem(problem, "prove_rest_point")
     theta = checks.array("theta", theta, shape=(problem.num_params,))
     w = checked_weights(problem, checks.array("w", w, shape=(problem.num_samples,)))
     bits = checked_precisions(precisions)
@@ -177,8 +177,18 @@ def prove_rest_point(
     return result
 
 
-def checked_precisions(precisions: Iterable[Any]) -> list[int]:
+def checked_exact_problem(problem: Any, who: str) -> Problem:
+    """Return ``problem`` if it is a NumPy problem of float64 data."""
+    problem = checked_problem(problem, who)
+    if problem.dtype != np.float64:
+        raise ValueError(f"`problem` must be float64; got {problem.dtype}.")
+    return problem
+
+
+def checked_precisions(precisions: Any) -> list[int]:
     """Return the numbers of bits to try, at least one."""
+    if not isinstance(precisions, Iterable):
+        raise TypeError(f"`precisions` must be a sequence of integers; got {precisions!r}.")
     bits = [checks.integer("precisions", number, minimum=24) for number in precisions]
     if not bits:
         raise ValueError("`precisions` must name at least one number of bits.")
@@ -193,7 +203,8 @@ def _attempt(
     system = RestPointSystem(balls, chosen)
     found = _locate(system, w)
     if found is None:
-        return _failure("no box in which exactly one rest point exists", chosen, w, bits)
+        reason = "no box in which exactly one rest point exists"
+        return _failure(_cause(balls, reason), chosen, w, bits)
     z, middle, unique_radius = found
     weights, v, c = system.split(z)
     field_balls = [-entry for entry in (balls.gamma * v).entries()]
@@ -204,15 +215,16 @@ def _attempt(
         "exists": True,
         "hessian": True,
         "transversal": bool((np.delete(gaps, chosen) > 0).all()),
-        "face": is_hurwitz(_face_jacobian(system, z)),
+        "face": _face_attracts(system, z),
     }
     reasons = {"transversal": "an absent sample may invade", "face": "the face may repel"}
+    failed = next((reasons[name] for name, shown in steps.items() if not shown), "")
     centre = np.zeros(w.size)
     centre[list(chosen)] = middle
     radius = max(upper(abs(b - ball(x))) for b, x in zip(weights, middle, strict=True))
     return RestPointProof(
         proved=all(steps.values()),
-        reason=next((reasons[name] for name, shown in steps.items() if not shown), ""),
+        reason=_cause(balls, failed) if failed else "",
         support=chosen,
         weights=centre,
         weight_radius=radius,
@@ -224,6 +236,13 @@ def _attempt(
         precision=bits,
         steps=steps,
     )
+
+
+def _cause(balls: FrozenBalls, reason: str) -> str:
+    """Return the reason of a failure, which is another one where grad F may vanish."""
+    if all(entry.contains(0) for entry in balls.target.entries()):
+        return "grad F(theta) may be 0: all gaps vanish there and every w is at rest"
+    return reason
 
 
 def _failure(reason: str, chosen: tuple[int, ...], w: np.ndarray, bits: int) -> RestPointProof:
@@ -307,6 +326,16 @@ def _box(system: RestPointSystem, centre: list[float], radius: float) -> Any | N
 def _widened(x: Any) -> Any:
     """Return a ball of more than twice the radius around the same centre."""
     return x + (x - x.mid()) + ball(0.0, 2.0**-30 * (1.0 + upper(abs(x))))
+
+
+def _face_attracts(system: RestPointSystem, z: Any) -> bool:
+    """Whether the flow on the face is shown to be stable at z; a face of one sample is a point."""
+    if len(system.support) == 1:
+        return True
+    try:
+        return is_hurwitz(_face_jacobian(system, z))
+    except ZeroDivisionError:  # z is too wide for the precision in force to invert H
+        return False
 
 
 def _face_jacobian(system: RestPointSystem, z: Any) -> Any:

@@ -11,10 +11,9 @@ import numpy as np
 
 from ...dynamics import Problem, checks
 from ...dynamics.types import Array
-from ..optimality import checked_problem
 from .arithmetic import flint, lower, precision
 from .enclosure import FrozenBalls
-from .proof import PRECISIONS, checked_precisions
+from .proof import PRECISIONS, checked_exact_problem, checked_precisions
 
 __all__ = ["SupportExclusion", "exclude_dense_supports"]
 
@@ -80,6 +79,7 @@ def exclude_dense_supports(
     Parameters
     ----------
     problem : LeastSquares or SoftmaxRegression
+        Float64; its data are taken as the exact values of the floats.
     theta : (p,)
     max_supports : int
         Refuse to enumerate more.
@@ -102,7 +102,7 @@ def exclude_dense_supports(
         For an argument out of its range, or more supports than ``max_supports``.
     """
     flint("exclude_dense_supports")
-    problem = checked_problem(problem, "exclude_dense_supports")
+    problem = checked_exact_problem(problem, "exclude_dense_supports")
     theta = checks.array("theta", theta, shape=(problem.num_params,))
     limit = checks.integer("max_supports", max_supports, minimum=1)
     n, p = problem.num_samples, problem.num_params

@@ -13,11 +13,12 @@ from scipy.optimize import nnls
 
 from ...dynamics import LeastSquares, Problem, integrate_frozen
 from ..intervals import RestPointProof, exclude_dense_supports, prove_rest_point
-from ..intervals.arithmetic import ball, ball_matrix, precision
+from ..intervals.arithmetic import ball, ball_matrix, is_positive_definite, precision
 from ..intervals.enclosure import FrozenBalls, RestPointSystem
 from ..intervals.krawczyk import enclose_zero
-from .certificate import Evidence, at_most, certifies, exactly
+from .certificate import Check, Evidence, at_most, certifies, exactly
 from .instances import ridge_problem, softmax_problem
+from .numerical.ridge_programs import two_limits
 
 __all__ = ["attracting_rest_point", "no_denser_rest_point"]
 
@@ -55,6 +56,7 @@ def attracting_rest_point(quick: bool) -> Evidence:
     trials = [_trial(problem, theta) for problem, theta in _cases(1 if quick else 7)]
     proofs = [trial.proof for trial in trials]
     wrong = next((_wrong_claims(trial) for trial in trials if _serves(trial)), {})
+    refused = _refused_in_one_step()
     strayed = [
         np.abs(t.end - t.proof.weights).max() / t.proof.unique_radius if t.proof.proved else np.inf
         for t in trials
@@ -71,6 +73,12 @@ def attracting_rest_point(quick: bool) -> Evidence:
             sum(wrong.values()),
             0,
             "a proof of them would be a fault of the prover",
+        ),
+        exactly(
+            "claims false in one step alone that were refused in that step: " + ", ".join(refused),
+            sum(refused.values()),
+            len(refused),
+            "each step can fail, and fails where theory says so",
         ),
         at_most(
             "hypergradient of the code at the rest point, distance from its enclosure in units of "
@@ -92,7 +100,7 @@ def attracting_rest_point(quick: bool) -> Evidence:
             "round-off at 53 bits times the condition of the system; more bits where that fails",
         ),
     ]
-    return Evidence(checks, {"problems": [_record(trial) for trial in trials], "controls": wrong})
+    return Evidence(checks, _study(trials, wrong, refused))
 
 
 @certifies(
@@ -143,6 +151,7 @@ def no_denser_rest_point(quick: bool) -> Evidence:
             "ridge 0: flows that ended at another support than the attracting one", missed, 0,
             "the flow converges to what attracts",
         ),
+        _solved_check(),
         *_duplicate_checks(),
     ]  # fmt: skip
     return Evidence(checks, {"supports": total, "smallest_determinant": smallest})
@@ -256,6 +265,31 @@ def _shifted_box(trial: Trial) -> bool:
         return enclose_zero(system.residual, system.jacobian, box) is not None
 
 
+def _refused_in_one_step() -> dict[str, bool]:
+    """Return which claims that are false in one step alone were refused in that step, and only it.
+
+    The second is the saddle between the two limits of theory T5b.
+    """
+    several = two_limits()
+
+    def failed(w: list[float]) -> list[str]:
+        steps = prove_rest_point(several.problem, several.theta, np.array(w)).steps
+        return [name for name, shown in steps.items() if not shown]
+
+    return {
+        "a vertex that an absent sample invades": failed([0.0, 0.0, 1.0]) == ["transversal"],
+        "a saddle whose face repels": failed([0.5, 0.5, 0.0]) == ["face"],
+        "a singular H, ridge 0": _definite(1.0) and not _definite(0.0),
+    }
+
+
+def _definite(ridge: float) -> bool:
+    """Whether H is shown to be positive definite for two parallel samples of two features."""
+    problem = LeastSquares([[1.0, 0.0], [2.0, 0.0]], [1.0, 2.0], [[1.0, 0.0]], [5.0], ridge=ridge)
+    balls = FrozenBalls.of(problem, np.zeros(2))
+    return is_positive_definite(balls.hessian((0, 1), [ball(0.5), ball(0.5)]))
+
+
 def _attracting_vertices(problem: Problem, theta: np.ndarray) -> tuple[list[tuple[int, ...]], int]:
     r"""Return the supports of p samples that carry an attracting rest point, and how many are open.
 
@@ -280,7 +314,19 @@ def _attracting_vertices(problem: Problem, theta: np.ndarray) -> tuple[list[tupl
     return found, unknown
 
 
-def _duplicate_checks() -> list[Any]:
+def _solved_check() -> Check:
+    """Return the check that grad F = 0 excludes nothing, though the determinants do not vanish."""
+    plain, theta = ridge_problem(0, 6, 2, 0.1), np.array([1.0, -0.5])
+    solved = LeastSquares(plain.X, plain.y, np.eye(2), theta, ridge=0.1)
+    return exactly(
+        "control, grad F = 0: supports left open",
+        len(exclude_dense_supports(solved, theta).open),
+        sum(comb(6, k) for k in range(3, 7)),
+        "all: every w is at rest",
+    )
+
+
+def _duplicate_checks() -> list[Check]:
     """Return the checks that the assumption of distinct gradients is needed: it is violated."""
     plain = ridge_problem(0, 6, 2, 0.1)
     theta = _theta(plain, 0)
@@ -306,6 +352,11 @@ def _duplicate_checks() -> list[Any]:
             f"a rest point with {np.count_nonzero(split)} nonzeros where duplicates are allowed",
         ),
     ]
+
+
+def _study(trials: list[Trial], wrong: dict[str, bool], refused: dict[str, bool]) -> dict[str, Any]:
+    problems = [_record(trial) for trial in trials]
+    return {"problems": problems, "controls": wrong, "refused_in_one_step": refused}
 
 
 def _record(trial: Trial) -> dict[str, Any]:

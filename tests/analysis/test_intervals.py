@@ -1,5 +1,6 @@
 """Interval proofs: they hold where theory gives the answer, and refuse what is not so."""
 
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -7,141 +8,22 @@ import pytest
 from numpy.testing import assert_allclose
 
 from warmflow.analysis.intervals import (
-    enclose_zero,
     exclude_dense_supports,
-    krawczyk,
     prove_rest_point,
 )
 from warmflow.analysis.intervals.arithmetic import (
     as_floats,
     ball,
     ball_matrix,
-    is_hurwitz,
-    is_positive_definite,
-    lower,
-    precision,
-    upper,
 )
 from warmflow.analysis.intervals.enclosure import FrozenBalls, RestPointSystem
-from warmflow.analysis.intervals.proof import _face_jacobian
+from warmflow.analysis.intervals.proof import _face_attracts, _face_jacobian
 from warmflow.analysis.theorems.instances import ridge_problem, softmax_problem
 from warmflow.dynamics import LeastSquares, MultiProblem, integrate_frozen
 from warmflow.dynamics.flows import FullFrozen
 from warmflow.dynamics.problems import Problem
 
 flint = pytest.importorskip("flint", reason="interval arithmetic needs python-flint")
-
-
-def interval_matrix(middle: list, radius: float) -> object:
-    out = ball_matrix(middle)
-    for i in range(out.nrows()):
-        for j in range(out.ncols()):
-            out[i, j] = ball(float(middle[i][j]), radius)
-    return out
-
-
-# ---------------------------------------------------------------------- balls
-def test_floats_enter_exactly_at_any_precision() -> None:
-    x = np.array([0.1, -1e-300, 3.0])
-    with precision(24):
-        column = ball_matrix(x)
-        assert all(entry.is_exact() for entry in column.entries())
-        assert_allclose(as_floats(column)[:, 0], x, rtol=0)
-
-
-def test_bounds_are_rounded_outward() -> None:
-    third = ball(1.0) / 3
-    assert lower(third) < 1 / 3 < upper(third)
-    assert upper(third) - lower(third) < 1e-15
-    assert lower(-third) < -1 / 3 < upper(-third)
-    assert np.isnan(lower(ball(1.0) / ball(0.0, 1.0)))
-
-
-def test_precision_is_restored_also_after_an_error() -> None:
-    before = flint.ctx.prec
-    with precision(200):
-        assert flint.ctx.prec == 200
-    with pytest.raises(ZeroDivisionError), precision(200):
-        flint.arb_mat(2, 2).inv()
-    assert flint.ctx.prec == before
-
-
-@pytest.mark.parametrize(
-    ("middle", "radius", "shown"),
-    [
-        ([[2.0, 1.0], [1.0, 2.0]], 0.0, True),
-        ([[2.0, 1.0], [1.0, 2.0]], 0.3, True),
-        ([[2.0, 1.0], [1.0, 2.0]], 0.6, False),
-        ([[1.0, 1.0], [1.0, 1.0]], 0.0, False),
-        ([[1.0, 2.0], [2.0, 1.0]], 0.0, False),
-        ([[-1.0]], 0.0, False),
-    ],
-)
-def test_positive_definite_only_if_every_member_is(
-    middle: list, radius: float, shown: bool
-) -> None:
-    assert is_positive_definite(interval_matrix(middle, radius)) is shown
-
-
-@pytest.mark.parametrize(
-    ("middle", "shown"),
-    [
-        ([[-1.0, 5.0], [0.0, -2.0]], True),
-        ([[-0.1, 3.0], [-3.0, -0.1]], True),
-        ([[0.0, 1.0], [-1.0, 0.0]], False),
-        ([[-1.0, 0.0], [0.0, 0.0]], False),
-        ([[-1.0, 0.0], [0.0, 1e-9]], False),
-        ([[1.0, 0.0], [0.0, -1.0]], False),
-    ],
-)
-def test_hurwitz_only_if_all_eigenvalues_are_left_of_zero(middle: list, shown: bool) -> None:
-    assert is_hurwitz(ball_matrix(middle)) is shown
-
-
-def test_a_wide_ball_around_a_stable_matrix_is_not_hurwitz() -> None:
-    assert is_hurwitz(interval_matrix([[-1.0, 0.0], [0.0, -1.0]], 0.1))
-    assert not is_hurwitz(interval_matrix([[-1.0, 0.0], [0.0, -1.0]], 1.1))
-    assert is_hurwitz(flint.arb_mat(0, 0))
-
-
-# ---------------------------------------------------------------------- Krawczyk
-def square(x: object, target: float = 2.0) -> object:
-    return flint.arb_mat(1, 1, [x[0, 0] ** 2 - target])
-
-
-def slope(x: object) -> object:
-    return flint.arb_mat(1, 1, [2 * x[0, 0]])
-
-
-def test_krawczyk_encloses_the_root_of_two() -> None:
-    found = enclose_zero(square, slope, interval_matrix([[1.4]], 0.2))
-    assert found is not None
-    assert lower(found[0, 0]) <= np.sqrt(2) <= upper(found[0, 0])
-    assert upper(found[0, 0]) - lower(found[0, 0]) < 2e-15
-    with precision(212):
-        finer = enclose_zero(square, slope, interval_matrix([[1.4]], 0.2))
-        assert (finer[0, 0] ** 2).contains(2)
-        assert finer[0, 0].rad() < 2.0**-200
-
-
-@pytest.mark.parametrize(
-    ("centre", "radius"), [(1.8, 0.2), (0.0, 2.0), (-1.0, 0.1), (0.0, 0.0), (1.4, 1e-3)]
-)
-def test_krawczyk_proves_nothing_beside_a_root_or_around_two(centre: float, radius: float) -> None:
-    assert enclose_zero(square, slope, interval_matrix([[centre]], radius)) is None
-
-
-def test_krawczyk_does_not_prove_a_double_root() -> None:
-    def flat(x: object) -> object:
-        return square(x, 0.0)
-
-    assert enclose_zero(flat, slope, interval_matrix([[0.0]], 0.1)) is None
-    assert enclose_zero(flat, slope, interval_matrix([[0.01]], 0.1)) is None
-
-
-def test_krawczyk_maps_every_zero_of_the_box_into_its_image() -> None:
-    image = krawczyk(square, slope, interval_matrix([[1.5]], 0.3))
-    assert lower(image[0, 0]) <= np.sqrt(2) <= upper(image[0, 0])
 
 
 # ---------------------------------------------------------------------- the frozen flow in balls
@@ -281,7 +163,73 @@ def test_a_fitted_sample_off_the_support_is_harmless_and_on_it_is_at_rest_elsewh
 def test_nothing_is_proved_where_the_gradient_vanishes() -> None:
     solved = LeastSquares([[1.0], [2.0]], [1.0, -1.0], [[1.0]], [0.5], ridge=0.1)
     for w in ([0.5, 0.5], [1.0, 0.0], [0.0, 1.0]):
-        assert not prove_rest_point(solved, [0.5], w).proved
+        proof = prove_rest_point(solved, [0.5], w)
+        assert proof.verdict == "not proved"
+        assert proof.reason.startswith("grad F(theta) may be 0: all gaps vanish")
+
+
+def nearly_singular() -> tuple[LeastSquares, np.ndarray]:
+    """Return two samples of which the second alone has cond(H) = 2e14."""
+    X_val = [[2.0, -2.0], [1.0, 0.0], [-2.0, 2.0], [-1.0, -1.0]]
+    problem = LeastSquares(
+        [[2.0, 1.0], [1.0, -1.0]], [0.0, -1.0], X_val, [1.0, 0.0, -2.0, 1.0], ridge=1e-14
+    )
+    return problem, np.array([-0.25, -0.25])
+
+
+def exact_gap(problem: LeastSquares, theta: np.ndarray) -> Fraction:
+    """Return ``Psi_0 - Psi_1`` at w = (0, 1) in rational arithmetic."""
+
+    def rational(values: np.ndarray) -> list[Fraction]:
+        return [Fraction(float(x)) for x in values]
+
+    def gradient(x: np.ndarray, y: float) -> list[Fraction]:
+        row, point = rational(x), rational(theta)
+        r = sum(a * b for a, b in zip(row, point, strict=True)) - Fraction(float(y))
+        return [r * a for a in row]
+
+    pairs = zip(problem.X_val, problem.y_val, strict=True)
+    each = zip(*(gradient(x, y) for x, y in pairs), strict=True)
+    g = [sum(column) / problem.num_val for column in each]
+    a, b = rational(problem.X[1])
+    ridge = Fraction(problem.ridge)
+    det = (a * a + ridge) * (b * b + ridge) - (a * b) ** 2
+    v = [
+        ((b * b + ridge) * g[0] - a * b * g[1]) / det,
+        ((a * a + ridge) * g[1] - a * b * g[0]) / det,
+    ]
+    pull = [
+        sum(s * t for s, t in zip(gradient(x, y), v, strict=True))
+        for x, y in zip(problem.X, problem.y, strict=True)
+    ]
+    return pull[1] - pull[0]
+
+
+def test_a_nearly_singular_hessian_is_decided_by_more_bits() -> None:
+    problem, theta = nearly_singular()
+    assert not prove_rest_point(problem, theta, [0.0, 1.0], precisions=(53,)).proved
+    proof = prove_rest_point(problem, theta, [0.0, 1.0])
+    gap = exact_gap(problem, theta)
+    assert (proof.verdict, proof.precision) == ("proved", 106)
+    assert 0 < Fraction(proof.smallest_gap) <= gap
+
+
+def test_a_face_whose_hessian_cannot_be_inverted_is_not_shown() -> None:
+    """Weights so wide that H = w_0 + w_1 + ridge may vanish."""
+    system = RestPointSystem(FrozenBalls.of(two_samples(1.0, 2.0), np.zeros(1)), (0, 1))
+    wide = interval_matrix([[0.5], [0.5], [1.0], [0.0]], 1.0)
+    with pytest.raises(ZeroDivisionError):
+        _face_jacobian(system, wide)
+    assert not _face_attracts(system, wide)
+
+
+def test_the_point_proved_is_weights_even_where_the_candidate_is_far() -> None:
+    problem, theta, S = vertex_problem(2)
+    exact = closed_form(problem, theta, S)[0]
+    far = np.where(exact > 0, 0.5, 0.0)
+    proof = prove_rest_point(problem, theta, far)
+    assert proof.proved
+    assert np.abs(far - exact).max() > 0.01 > 1e-12 > np.abs(proof.weights - exact).max()
 
 
 def test_the_example_of_the_docstring() -> None:
@@ -360,6 +308,12 @@ def test_bad_arguments_are_refused() -> None:
         prove_rest_point(problem, [0.0], [0.0, 1.0], precisions=())
     with pytest.raises(ValueError, match="`problem` must be float64; got float32"):
         prove_rest_point(problem.to("float32"), [0.0], [0.0, 1.0])
+    with pytest.raises(ValueError, match="`problem` must be float64; got float32"):
+        exclude_dense_supports(problem.to("float32"), [0.0])
+    with pytest.raises(TypeError, match="`precisions` must be a sequence of integers; got 53"):
+        prove_rest_point(problem, [0.0], [0.0, 1.0], precisions=53)
+    with pytest.raises(TypeError, match="`precisions` must be a sequence of integers; got 53"):
+        exclude_dense_supports(problem, [0.0], precisions=53)
     with pytest.raises(ValueError, match=r"`max_supports` \(1\) is below the 4 supports"):
         exclude_dense_supports(two_samples(1.0, 2.0, 3.0), [0.0], max_supports=1)
     stacked = MultiProblem([problem, problem])
