@@ -19,15 +19,9 @@ from warmflow.analysis.intervals.arithmetic import (
     upper,
 )
 
+from ._balls import interval_matrix
+
 flint = pytest.importorskip("flint", reason="interval arithmetic needs python-flint")
-
-
-def interval_matrix(middle: list, radius: float) -> object:
-    out = ball_matrix(middle)
-    for i in range(out.nrows()):
-        for j in range(out.ncols()):
-            out[i, j] = ball(float(middle[i][j]), radius)
-    return out
 
 
 # ---------------------------------------------------------------------- balls

@@ -23,6 +23,8 @@ from warmflow.dynamics import LeastSquares, MultiProblem, integrate_frozen
 from warmflow.dynamics.flows import FullFrozen
 from warmflow.dynamics.problems import Problem
 
+from ._balls import interval_matrix
+
 flint = pytest.importorskip("flint", reason="interval arithmetic needs python-flint")
 
 
