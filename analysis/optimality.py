@@ -30,6 +30,18 @@ def checked_weights(problem: Problem, w: Any) -> np.ndarray:
     return w / w.sum(axis=-1, keepdims=True)
 
 
+def checked_support(support: Any, num_samples: int) -> np.ndarray:
+    """Return distinct indices of samples, in increasing order."""
+    chosen = np.asarray(support)
+    if chosen.dtype.kind not in "iu" or chosen.ndim != 1 or chosen.size == 0:
+        raise ValueError(f"`support` must be a list of sample indices; got {support!r}.")
+    if chosen.min() < 0 or chosen.max() >= num_samples or np.unique(chosen).size < chosen.size:
+        raise ValueError(
+            f"`support` must hold distinct indices in [0, {num_samples}); got {chosen.tolist()}."
+        )
+    return np.sort(chosen).astype(np.int64)
+
+
 def check_leading(**arrays: np.ndarray) -> None:
     """Refuse arrays whose leading axes do not broadcast together."""
     try:

@@ -18,6 +18,7 @@ from ...dynamics import Problem, checks
 from ...dynamics.status import ConvergenceError
 from ...dynamics.types import Array
 from ..optimality import checked_problem
+from .units import column_sizes
 
 __all__ = ["criterion_gradients", "depth_radius", "depth_residual", "separating_direction"]
 
@@ -31,7 +32,7 @@ def criterion_gradients(problem: Problem, theta: Array) -> np.ndarray:
     For weights on the simplex :math:`\sum_i w_i g_i = \nabla_\theta G(\theta, w)`.
     """
     checked_problem(problem, "criterion_gradients")
-    theta = checks.array("theta", theta, shape=(problem.num_params,))
+    theta = checks.data("theta", theta, shape=(problem.num_params,))
     return np.asarray(problem.per_sample_grads(theta) + problem.ridge * theta)
 
 
@@ -68,8 +69,9 @@ def depth_residual(problem: Problem, theta: Array, direction: Array) -> float:
 def separating_direction(problem: Problem, theta: Array) -> tuple[float, np.ndarray]:
     r"""Return the direction that descends all criteria at once, as far as there is one.
 
-    .. math:: \max_{t,\ |u|_\infty \le 1} t \quad\text{subject to}\quad
-              \langle g_i, u\rangle \le -t \;\text{ for all } i
+    .. math:: \max_{t,\,u}\ t \quad\text{subject to}\quad
+              \langle g_i, u\rangle \le -t \;\text{ for all } i, \qquad
+              |u_a|\,\max_i |g_{ia}| \le 1 \;\text{ for all } a
 
     By linear programming. By Gordan's alternative t = 0 exactly when some weights on the simplex
     satisfy :math:`\sum_i w_i g_i = 0`: theta is then the inner minimiser for them.
@@ -81,9 +83,9 @@ def separating_direction(problem: Problem, theta: Array) -> tuple[float, np.ndar
     Returns
     -------
     margin : float
-        t >= 0, in units of the largest ``|g_i|_inf``.
+        t >= 0, at most p, whatever the units of theta and of the losses.
     direction : (p,)
-        u; zero where t = 0 has no better witness.
+        u, in units of one over the gradients; zero where t = 0 has no better witness.
 
     Raises
     ------
@@ -91,7 +93,8 @@ def separating_direction(problem: Problem, theta: Array) -> tuple[float, np.ndar
         When the linear program does not end.
     """
     g = criterion_gradients(problem, theta)
-    g = g / (np.abs(g).max() or 1.0)
+    sizes = column_sizes(g)
+    g = g / sizes
     n, p = g.shape
     result = linprog(
         np.append(np.zeros(p), -1.0),
@@ -102,7 +105,7 @@ def separating_direction(problem: Problem, theta: Array) -> tuple[float, np.ndar
     )
     if result.status != 0 or result.x is None:
         raise ConvergenceError(f"the linear program did not end: {result.message}")
-    return float(result.x[-1]), np.asarray(result.x[:-1])
+    return float(result.x[-1]), np.asarray(result.x[:-1]) / sizes
 
 
 def depth_radius(problem: Problem, theta: Array) -> float:
@@ -134,8 +137,11 @@ def depth_radius(problem: Problem, theta: Array) -> float:
     if g.shape[1] == 1:
         return float(min(g.max(), -g.min()))
     try:
-        hull = ConvexHull(g)
+        # Facets do not depend on units: qhull sees columns of equal size.
+        sizes = column_sizes(g)
+        hull = ConvexHull(g / sizes)
     except QhullError:
         return -float(separating_direction(problem, theta)[0])
-    # Rows of unit outward normals and offsets: normal . x + offset <= 0 inside.
-    return float(-hull.equations[:, -1].max())
+    # Rows of outward normals and offsets: normal . (x / sizes) + offset <= 0 inside.
+    length = np.linalg.norm(hull.equations[:, :-1] / sizes, axis=1)
+    return float(-(hull.equations[:, -1] / length).max())

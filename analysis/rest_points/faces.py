@@ -9,13 +9,11 @@ r"""Rest points of the frozen flow on a given face, by Newton's method, for ever
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...dynamics import Problem, checks
 from ...dynamics.types import Array
-from ..optimality import checked_problem
+from ..optimality import checked_problem, checked_support
 from .point import FrozenRestPoint, describe, nowhere
 
 __all__ = ["rest_point_on_face"]
@@ -47,8 +45,8 @@ def rest_point_on_face(
     Returns
     -------
     FrozenRestPoint
-        With status ``"attracting"``, ``"unstable"``, or ``"not_converged"`` where there is no rest
-        point with positive weights, or too far.
+        With status ``"attracting"``, ``"unstable"``, ``"stationary"`` where grad F = 0, or
+        ``"not_converged"`` where there is no rest point with positive weights, or too far.
 
     Raises
     ------
@@ -57,8 +55,8 @@ def rest_point_on_face(
         weights that vanish on it.
     """
     problem = checked_problem(problem, "rest_point_on_face", "hessian")
-    theta = checks.array("theta", theta, shape=(problem.num_params,))
-    chosen = _checked_support(support, problem.num_samples)
+    theta = checks.data("theta", theta, shape=(problem.num_params,))
+    chosen = checked_support(support, problem.num_samples)
     tol = checks.positive("tol", tol)
     start = np.ones(problem.num_samples) if w0 is None else checks.weights_like("w0", w0)
     if start.shape != (problem.num_samples,):
@@ -66,6 +64,7 @@ def rest_point_on_face(
     if (start[chosen] <= 0).any():
         raise ValueError("`w0` must be > 0 on the support.")
     w = np.zeros(problem.num_samples)
+    start = start / start[chosen].max()  # so that the sum cannot overflow
     w[chosen] = start[chosen] / start[chosen].sum()
     gamma = problem.per_sample_grads(theta)[chosen]
     for _ in range(STEPS):
@@ -99,15 +98,3 @@ def _newton_step(w: Array, excess: Array, slope: Array) -> np.ndarray:
     shrink = float((-step).max())
     moved = w * (1.0 + step * min(1.0, 0.9 / shrink if shrink > 0 else 1.0))
     return moved / moved.sum()
-
-
-def _checked_support(support: Any, num_samples: int) -> np.ndarray:
-    """Return distinct indices of samples, in increasing order."""
-    chosen = np.asarray(support)
-    if chosen.dtype.kind not in "iu" or chosen.ndim != 1 or chosen.size == 0:
-        raise ValueError(f"`support` must be a list of sample indices; got {support!r}.")
-    if chosen.min() < 0 or chosen.max() >= num_samples or np.unique(chosen).size < chosen.size:
-        raise ValueError(
-            f"`support` must hold distinct indices in [0, {num_samples}); got {chosen.tolist()}."
-        )
-    return np.sort(chosen)

@@ -29,16 +29,19 @@ from typing import Any
 
 import numpy as np
 
-from ...dynamics import LeastSquares, checks
+from ...dynamics import ConvergenceError, LeastSquares, checks
 from ...dynamics.namespaces import require_numpy
 from ...dynamics.types import Array
 from .nonnegative import Piece, nonnegative_path
-from .point import FrozenRestPoint, describe, nowhere
+from .point import STATIONARY, FrozenRestPoint, describe, no_pull, nowhere
+from .units import column_sizes, scaled_rank
 
 __all__ = ["frozen_rest_point", "frozen_rest_points"]
 
 TIE = 1e-9
 """Gradients this close, and gaps this small, relative, count as tied."""
+WRONG = 1e-6
+"""Spread of Psi over the support, relative, that is more than round-off."""
 
 
 def frozen_rest_point(
@@ -67,18 +70,21 @@ def frozen_rest_point(
         With status ``"attracting"`` where it is the only one with s > 0; ``"several"`` where
         others attract too (the one of largest s is returned, see :func:`frozen_rest_points`);
         ``"degenerate"`` where more samples tie, or fewer are needed, than a vertex has. There is
-        none (weights NaN) for ``"outside_cone"``: ridge 0 and grad F outside the cone of the
-        gradients, where the inner Hessian loses rank in finite time (for p = 1, the weights go to
-        one sample with s < 0); for ``"repelled"``: ridge > 0 and no gradient makes an acute angle
-        with grad F, so that weights end with s <= 0; and for ``"stationary"``: grad F = 0
-        or all residuals zero.
+        none (weights NaN) for ``"outside_cone"``: ridge 0, X of rank >= 2, no sample fitted
+        exactly, and grad F outside the cone of the gradients, where no rest point attracts and the
+        inner Hessian loses rank; for ``"fitted"``: the same with fitted samples, on which the
+        weights may settle, in shares that depend on the start; for ``"repelled"``: ridge > 0 and
+        no gradient makes an acute angle with grad F, so that weights end with s <= 0; and for
+        ``"stationary"``: grad F = 0 or all residuals zero. With ridge 0 and X of rank 1 one
+        gradient wins, with s of any sign.
 
     Raises
     ------
     ValueError, TypeError
         For a problem that is not ridge regression in NumPy, or arrays of a wrong shape.
     ConvergenceError
-        When gradients tie to round-off without being duplicates.
+        When gradients tie to round-off without being duplicates, or round-off has spoilt the
+        result.
 
     Notes
     -----
@@ -103,19 +109,20 @@ def frozen_rest_points(
     if not isinstance(problem, LeastSquares):
         raise TypeError(f"`problem` must be a LeastSquares; got {type(problem).__name__}.")
     require_numpy(problem.xp, "frozen_rest_point")
-    theta = checks.array("theta", theta, shape=(problem.num_params,))
+    theta = checks.data("theta", theta, shape=(problem.num_params,))
     w0 = _start(problem, w0)
-    f = problem.in_range(problem.val_grad(theta))
-    gamma = problem.per_sample_grads(theta)
-    if np.linalg.norm(f) <= 1e-14 * np.linalg.norm(problem.val_target):
-        return [nowhere(problem, "stationary", "grad F(theta) = 0: every weight stays as it is.")]
-    if np.abs(gamma).max() <= 1e-14 * np.abs(problem.X).max() * np.abs(problem.y).max():
-        message = "every sample is fitted exactly: every weight stays as it is."
+    if no_pull(problem, theta):
+        return [nowhere(problem, "stationary", STATIONARY)]
+    residuals = _residuals(problem, theta)
+    gamma = residuals[:, None] * problem.X
+    if not gamma.any():
+        message = "no sample has a gradient (all are fitted): every weight stays as it is."
         return [nowhere(problem, "stationary", message)]
-    group, first = _groups(gamma)
+    f = problem.in_range(problem.val_grad(theta))
+    group, first = _groups(gamma / column_sizes(gamma))
     # Duplicates keep their ratio: together they act as one sample with a mean 1/r^2.
     with np.errstate(divide="ignore"):
-        inverse = np.bincount(group, w0 / problem.residuals(theta) ** 2) / np.bincount(group, w0)
+        inverse = np.bincount(group, w0 / residuals**2) / np.bincount(group, w0)
         size = 1.0 / inverse
     merged = gamma[first]
     points = [
@@ -124,7 +131,15 @@ def frozen_rest_points(
     ]
     if points:
         return sorted(points, key=lambda point: -point.s)
-    return [_none(problem)]
+    return [_none(problem, theta, gamma, f, group, w0)]
+
+
+def _residuals(problem: LeastSquares, theta: Array) -> np.ndarray:
+    """Return the residuals, exactly zero where a sample is fitted to round-off."""
+    residuals = np.asarray(problem.residuals(theta))
+    terms = np.abs(problem.X) @ np.abs(theta) + np.abs(problem.y)
+    round_off = 4.0 * np.finfo(float).eps * (problem.num_params + 1)
+    return np.where(np.abs(residuals) <= round_off * terms, 0.0, residuals)
 
 
 def _solutions(
@@ -132,6 +147,12 @@ def _solutions(
 ) -> Iterator[tuple[Piece, np.ndarray]]:
     """Yield active sets with their multipliers at every root of kappa = ridge sum r^2 lambda."""
     ridge = problem.ridge
+    if ridge == 0.0:  # a cone: the units of the parameters are free; with a ridge they matter
+        sizes = column_sizes(gamma)
+        gamma, f = gamma / sizes, f / sizes
+    # Large components first: Householder's QR is then accurate in the small ones too.
+    order = np.argsort(-column_sizes(gamma), kind="stable")
+    gamma, f = gamma[:, order], f[order]
     for piece in nonnegative_path(gamma, f):
         r2 = size[piece.active]
         if ridge > 0.0:
@@ -157,25 +178,62 @@ def _spread(
             point, status="degenerate",
             message="absent samples tie with the support: the weights depend on the start.",
         )  # fmt: skip
-    if problem.ridge == 0.0 and piece.active.size < np.linalg.matrix_rank(problem.X):
+    if problem.ridge == 0.0 and piece.active.size < scaled_rank(problem.X):
         return replace(
             point, status="degenerate",
             message="grad F lies in a smaller cone: the inner Hessian is singular at the limit.",
         )  # fmt: skip
+    if point.residual > WRONG or point.largest_gap > TIE * point.s:
+        raise ConvergenceError(
+            f"the rest point is spoilt by round-off (relative residual {point.residual:.1e}): the "
+            "gradients are dependent, or of very different size, at this `ridge` "
+            f"({problem.ridge:g})."
+        )
     return point
 
 
-def _none(problem: LeastSquares) -> FrozenRestPoint:
-    """Return why no rest point has s > 0."""
+def _none(
+    problem: LeastSquares, theta: Array, gamma: Array, f: Array, group: Array, w0: Array
+) -> FrozenRestPoint:
+    """Return why no rest point has s > 0, or the one that wins in one dimension."""
     if problem.ridge > 0.0:
+        if (gamma @ f).max() > 0.0:  # a root exists
+            raise ConvergenceError(
+                "the rest point was lost to round-off: the gradients are of very different size "
+                f"at this `ridge` ({problem.ridge:g})."
+            )
         return nowhere(
             problem, "repelled",
             "no training gradient makes an acute angle with grad F: the weights end with s <= 0.",
+        )  # fmt: skip
+    if scaled_rank(problem.X) == 1:
+        return _winner(problem, theta, gamma, f, group, w0)
+    fitted = ~gamma.any(axis=1)
+    if fitted.any():
+        return nowhere(
+            problem, "fitted",
+            f"grad F lies outside the cone of the training gradients, and {fitted.sum()} samples "
+            "are fitted exactly: the weights settle on these, in shares that depend on the start, "
+            "or the inner Hessian loses rank; integrate the flow to see which.",
         )  # fmt: skip
     return nowhere(
         problem, "outside_cone",
         "grad F lies outside the cone of the training gradients: the inner Hessian loses rank.",
     )  # fmt: skip
+
+
+def _winner(
+    problem: LeastSquares, theta: Array, gamma: Array, f: Array, group: Array, w0: Array
+) -> FrozenRestPoint:
+    """Return the limit for X of rank 1, where H is a number: the largest ``<grad l_i, f>`` wins."""
+    wins = group == group[np.argmax(gamma @ f)]
+    if not problem.X[wins].any():
+        return nowhere(
+            problem, "fitted",
+            "the weights go to samples without features: the inner Hessian vanishes at the limit.",
+        )  # fmt: skip
+    w = np.where(wins, w0, 0.0)
+    return describe(problem, theta, w / w.sum(), np.flatnonzero(wins), "", "")
 
 
 def _start(problem: LeastSquares, w0: Any) -> np.ndarray:

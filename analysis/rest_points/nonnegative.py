@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...dynamics import ConvergenceError
+from ...dynamics import ConvergenceError, checks
 from ...dynamics.types import Array
+from .units import scaled_rank
 
 __all__ = ["Piece", "nonnegative_path"]
 
@@ -57,7 +58,7 @@ class Piece:
 
 
 def nonnegative_path(gamma: Array, f: Array) -> Iterator[Piece]:
-    r"""Yield the linear pieces of the path, from the largest :math:`\kappa` down to 0.
+    r"""Return the linear pieces of the path, from the largest :math:`\kappa` down to 0.
 
     Parameters
     ----------
@@ -72,14 +73,21 @@ def nonnegative_path(gamma: Array, f: Array) -> Iterator[Piece]:
 
     Raises
     ------
+    ValueError, TypeError
+        For arrays that are not finite or do not fit.
     ConvergenceError
         When rows tie so closely that the path cycles.
     """
+    gamma = checks.array("gamma", gamma, shape=(None, None))
+    return _pieces(gamma, checks.array("f", f, shape=(gamma.shape[1],)))
+
+
+def _pieces(gamma: Array, f: Array) -> Iterator[Piece]:
     level = float((gamma @ f).max())
     if level <= 0.0:
         return
     floor = 1e-14 * level
-    rank = _rank(gamma)
+    rank = scaled_rank(gamma)
     active = [int(np.argmax(gamma @ f))]
     for _ in range(MAX_PIECES * gamma.shape[1]):
         q, upper = np.linalg.qr(gamma[active].T)
@@ -123,9 +131,3 @@ def _next_entering(
     levels = np.where(rising, np.minimum(-excess / np.where(rising, rate, 1.0), level), 0.0)
     first = int(np.argmax(levels))
     return float(levels[first]), first
-
-
-def _rank(gamma: Array) -> int:
-    """Return the rank of the rows at unit length: the units of single samples do not matter."""
-    length = np.linalg.norm(gamma, axis=1)
-    return int(np.linalg.matrix_rank(gamma[length > 0] / length[length > 0, None]))

@@ -12,16 +12,18 @@ grow at the rates :math:`\beta(a_i - s)`, and the weights of S among themselves 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...dynamics import Problem
+from ...dynamics import LeastSquares, Problem
 from ...dynamics.types import Array
+from ..stability.jacobian import simplex_tangent
 
 __all__ = ["FrozenRestPoint", "describe"]
 
 TINY = 1e-300
+STATIONARY = "grad F(theta) = 0: every weight stays as it is."
 NEUTRAL = 1e-9
 """Growth rates below this share of the largest size of Psi count as zero: round-off."""
 
@@ -36,7 +38,7 @@ class FrozenRestPoint:
         ``"attracting"``; ``"unstable"``; ``"several"`` (it attracts, and another one too);
         ``"degenerate"`` (more samples tie than the weights of which are determined, or fewer span
         than the Hessian needs); ``"stationary"`` (no weight moves: grad F = 0, or all fitted);
-        ``"outside_cone"`` and ``"repelled"`` (there is none with s > 0);
+        ``"outside_cone"``, ``"fitted"`` and ``"repelled"`` (there is none with s > 0);
         ``"not_converged"`` (of Newton's method).
     message : str
         The same as a sentence.
@@ -127,8 +129,21 @@ def describe(
     )  # fmt: skip
     if status:
         return point
+    if no_pull(problem, theta):
+        return replace(point, status="stationary", message=STATIONARY)
     kind = "attracting" if point.attracting else "unstable"
-    return FrozenRestPoint(**{**vars(point), "status": kind, "message": f"{kind} rest point."})
+    return replace(point, status=kind, message=f"{kind} rest point.")
+
+
+def no_pull(problem: Problem, theta: Array) -> bool:
+    """Return whether grad F(theta) is zero; for least squares, within the round-off of its sum."""
+    f = problem.val_grad(theta)
+    if not isinstance(problem, LeastSquares):
+        return not f.any()
+    X_val = np.abs(problem.X_val)
+    terms = X_val.T @ (X_val @ np.abs(theta) + np.abs(problem.y_val)) / problem.num_val
+    round_off = 4.0 * np.finfo(float).eps * (problem.num_params + problem.num_val)
+    return bool((np.abs(f) <= round_off * terms).all())
 
 
 def nowhere(problem: Problem, status: str, message: str) -> FrozenRestPoint:
@@ -153,6 +168,5 @@ def _face_eigenvalues(
     slope = gamma @ problem.solve_columns(problem.hessian(theta, w), curvature.T)
     weights = w[support]
     change = weights[:, None] * (slope - weights @ slope)
-    # An orthonormal basis of sum(dw) = 0; the image of the change lies there already.
-    basis = np.linalg.qr(np.column_stack([np.ones(k), np.eye(k)[:, 1:]]))[0][:, 1:]
+    basis = simplex_tangent(k)  # the image of the change lies there already
     return -np.linalg.eigvals(basis.T @ change @ basis).astype(complex)

@@ -15,7 +15,7 @@ from ...dynamics import Problem, checks, integrate_frozen
 from ...dynamics.types import Array
 from ..optimality import checked_problem
 from .faces import rest_point_on_face
-from .point import FrozenRestPoint, describe
+from .point import FrozenRestPoint, describe, no_pull
 
 __all__ = ["Portrait", "frozen_portrait"]
 
@@ -38,6 +38,7 @@ class Portrait:
     orbits : list of (t, 3)
         Weights along orbits of the flow.
     rest_points : (j, 3)
+        None where grad F = 0: every weight rests.
     kinds : tuple of {"attracting", "saddle", "repelling"}
         Their stability within the triangle.
     """
@@ -80,16 +81,21 @@ def frozen_portrait(
         raise ValueError(f"`problem` must have 3 training samples; got {problem.num_samples}.")
     if problem.ridge == 0:
         raise ValueError("`problem` must have ridge > 0; got 0.0.")
-    theta = checks.array("theta", theta, shape=(problem.num_params,))
+    theta = checks.data("theta", theta, shape=(problem.num_params,))
     num_points = checks.integer("num_points", num_points, minimum=2)
     num_orbits = checks.integer("num_orbits", num_orbits, minimum=0)
     grid = _triangle(num_points)
     ascent = -problem.hypergradient(theta, grid)
     velocity = grid * (ascent - (grid * ascent).sum(axis=-1, keepdims=True))
-    points = _rest_points(problem, theta)
+    still = no_pull(problem, theta)
+    points = [] if still else _rest_points(problem, theta)
+    starts = _starts(num_orbits)
+    scale = float(np.abs(ascent).max())
     return Portrait(
-        grid, velocity, _orbits(problem, theta, num_orbits, np.abs(ascent).max()),
-        np.array([point.w for point in points]), tuple(_kind(point) for point in points),
+        grid, np.zeros_like(grid) if still else velocity,
+        [w0[None] if still else _orbit(problem, theta, w0, scale) for w0 in starts],
+        np.array([point.w for point in points]).reshape(-1, 3),
+        tuple(_kind(point) for point in points),
     )  # fmt: skip
 
 
@@ -101,19 +107,21 @@ def _triangle(count: int) -> np.ndarray:
     return np.column_stack([pair, 1.0 - pair.sum(axis=1)])
 
 
-def _orbits(problem: Problem, theta: Array, count: int, scale: float) -> list[np.ndarray]:
-    """Return orbits from a small and a large circle around the centre, until they rest."""
+def _starts(count: int) -> np.ndarray:
+    """Return starts on a small and a large circle around the centre, ``(count, 3)``."""
     plane = np.array([[1.0, -1.0, 0.0], [1.0, 1.0, -2.0]]) / np.sqrt([[2.0], [6.0]])
     angles = 2.0 * np.pi * np.arange(count) / max(count, 1)
     radius = np.where(np.arange(count) % 2, 0.1, 0.36)
-    starts = 1 / 3 + radius[:, None] * (np.column_stack([np.cos(angles), np.sin(angles)]) @ plane)
-    return [
-        integrate_frozen(
-            problem, theta=theta, w0=w0, t_span=(0.0, 1e6 / scale), rest_tol=1e-5 * scale,
-            coordinates="full", rtol=1e-6, num_saved=2000,
-        ).w
-        for w0 in starts
-    ]  # fmt: skip
+    circle = np.column_stack([np.cos(angles), np.sin(angles)]) @ plane
+    return np.asarray(1 / 3 + radius[:, None] * circle)
+
+
+def _orbit(problem: Problem, theta: Array, w0: Array, scale: float) -> np.ndarray:
+    """Return the weights along the flow until it rests; ``scale`` is the largest size of Psi."""
+    return integrate_frozen(
+        problem, theta=theta, w0=w0, t_span=(0.0, 1e6 / scale), rest_tol=1e-5 * scale,
+        coordinates="full", rtol=1e-6, num_saved=2000,
+    ).w  # fmt: skip
 
 
 def _rest_points(problem: Problem, theta: Array) -> list[FrozenRestPoint]:

@@ -27,11 +27,15 @@ from ...dynamics.status import ConvergenceError
 from ...dynamics.types import Array
 from ..optimality import checked_problem
 from .depth import criterion_gradients, separating_direction
+from .units import column_sizes, least_norm_solution
 
 __all__ = ["is_solvable", "max_entropy_weights", "solved_theta", "solved_vertex"]
 
 ZERO = 1e-12
 """Weights of a basic solution below this are the zero of a degenerate vertex."""
+HELD = 1e-6
+"""Residual of the constraint, relative to the largest in each column, that a vertex may have: ten
+times the tolerance of the linear program."""
 INFEASIBLE = 2
 """What linprog calls a problem without feasible points."""
 
@@ -59,7 +63,7 @@ def solved_theta(problem: Problem) -> np.ndarray:
     if not isinstance(problem, LeastSquares):
         raise TypeError(f"`problem` must be LeastSquares; got {type(problem).__name__}.")
     checked_problem(problem, "solved_theta")
-    return np.asarray(np.linalg.lstsq(problem.X_val, problem.y_val, rcond=None)[0])
+    return least_norm_solution(problem.X_val, problem.y_val)
 
 
 def is_solvable(problem: Problem, theta: Array | None = None) -> bool:
@@ -101,6 +105,8 @@ def solved_vertex(problem: Problem, theta: Array | None, direction: Array) -> np
     ------
     ValueError
         For a direction of the wrong shape, or when no weights hold theta.
+    ConvergenceError
+        When the linear program does not end, or its vertex does not hold theta.
     """
     g = _scaled_criteria(problem, theta)
     direction = checks.array("direction", direction, shape=(len(g),))
@@ -114,6 +120,12 @@ def solved_vertex(problem: Problem, theta: Array | None, direction: Array) -> np
     refined = _on_support(g, support)
     vertex = np.zeros(len(g))
     vertex[support] = refined if refined.min() > 0 else w[support] / w[support].sum()
+    residual = float(np.abs(vertex @ g).max())
+    if residual > HELD:
+        raise ConvergenceError(
+            f"the vertex holds theta to {residual:.1e} only, relative to the largest criterion "
+            "gradients: they are dependent to round-off."
+        )
     return vertex
 
 
@@ -135,7 +147,7 @@ def max_entropy_weights(
     theta : (p,), optional
         ``solved_theta(problem)`` when left out.
     tol : float
-        Residual of the constraint, relative to the largest criterion gradient.
+        Residual of the constraint, relative to the largest criterion gradient in each column.
     max_iterations : int
 
     Returns
@@ -199,10 +211,10 @@ def _checked_theta(problem: Problem, theta: Any) -> np.ndarray:
     checked_problem(problem, "solved points")
     if theta is None:
         return solved_theta(problem)
-    return checks.array("theta", theta, shape=(problem.num_params,))
+    return checks.data("theta", theta, shape=(problem.num_params,))
 
 
 def _scaled_criteria(problem: Problem, theta: Any) -> np.ndarray:
-    """Return the rows ``g_i`` over the largest entry, so that units do not matter."""
+    """Return the rows ``g_i`` over the largest in each column, so that units do not matter."""
     g = criterion_gradients(problem, _checked_theta(problem, theta))
-    return np.asarray(g / (np.abs(g).max() or 1.0))
+    return np.asarray(g / column_sizes(g))

@@ -27,7 +27,8 @@ import numpy as np
 
 from ...dynamics import LeastSquares, Problem, checks
 from ...dynamics.types import Array
-from ..optimality import checked_problem
+from ..optimality import checked_problem, checked_support
+from ..stability.jacobian import simplex_tangent
 
 __all__ = ["FacePoint", "face_hessian", "outer_hessian", "stationary_point_on_face"]
 
@@ -79,11 +80,13 @@ class FacePoint:
 
     @property
     def kind(self) -> str:
-        """What it is: "solved", or by the inertia on the face.
+        """What it is: "not converged", "solved", or by the inertia on the face.
 
         "minimum", "maximum", "saddle" (strict) or "degenerate" (no negative eigenvalue, some zero).
         A vertex is a minimum of its own face.
         """
+        if not self.converged:
+            return "not converged"
         if self.solved:
             return "solved"
         size = np.abs(self.eigenvalues).max(initial=0.0)
@@ -147,8 +150,8 @@ def face_hessian(problem: Problem, w: Array, support: Sequence[int] | Array) -> 
     (k - 1, k - 1)
         Its eigenvalues do not depend on the basis.
     """
-    chosen = _checked_support(problem, support)
-    basis = tangent_basis(chosen.size)
+    chosen = checked_support(support, problem.num_samples)
+    basis = simplex_tangent(chosen.size)
     inner = outer_hessian(problem, w)[np.ix_(chosen, chosen)]
     return np.asarray(basis.T @ inner @ basis)
 
@@ -191,10 +194,10 @@ def stationary_point_on_face(
         For a problem that is not quadratic, a support that is not one, or a start off the face.
     """
     problem = _quadratic(problem, "stationary_point_on_face")
-    chosen = _checked_support(problem, support)
+    chosen = checked_support(support, problem.num_samples)
     tol = checks.positive("tol", tol)
     w = _checked_start(problem, chosen, w0)
-    basis = tangent_basis(chosen.size)
+    basis = simplex_tangent(chosen.size)
     for _ in range(checks.integer("max_iterations", max_iterations, minimum=1)):
         size, scale = _residual(problem, chosen, w)
         if size <= 0.01 * tol * scale or chosen.size == 1:
@@ -207,12 +210,6 @@ def stationary_point_on_face(
             break
         w = moved
     return _describe(problem, chosen, w, tol)
-
-
-def tangent_basis(size: int) -> np.ndarray:
-    """Return an orthonormal basis ``(k, k - 1)`` of the vectors that sum to zero."""
-    reflected = np.linalg.qr(np.column_stack([np.ones(size), np.eye(size)[:, 1:]]))[0]
-    return np.asarray(reflected[:, 1:])
 
 
 def _residual(problem: LeastSquares, chosen: Array, w: Array) -> tuple[float, float]:
@@ -274,16 +271,6 @@ def _quadratic(problem: Problem, who: str) -> LeastSquares:
     return problem
 
 
-def _checked_support(problem: Problem, support: Sequence[int] | Array) -> np.ndarray:
-    chosen = np.asarray(support)
-    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
-        raise ValueError("`support` must be a list of sample indices, at least one.")
-    n = problem.num_samples
-    if np.unique(chosen).size != chosen.size or chosen.min() < 0 or chosen.max() >= n:
-        raise ValueError(f"`support` must hold different indices below {n}; got {chosen.tolist()}.")
-    return np.sort(chosen).astype(np.int64)
-
-
 def _checked_start(problem: Problem, chosen: Array, w0: Array | None) -> np.ndarray:
     w = np.zeros(problem.num_samples)
     if w0 is None:
@@ -297,5 +284,6 @@ def _checked_start(problem: Problem, chosen: Array, w0: Array | None) -> np.ndar
     part = given if given.size == chosen.size else given[chosen]
     if part.min() <= 0:
         raise ValueError("`w0` must be > 0 on the whole support.")
+    part = part / part.max()  # so that the sum cannot overflow
     w[chosen] = part / part.sum()
     return w

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import linprog, nnls
 
 from warmflow.analysis.rest_points import (
+    frozen,
     frozen_portrait,
     frozen_rest_point,
     frozen_rest_points,
@@ -13,7 +14,7 @@ from warmflow.analysis.rest_points import (
     rest_point_on_face,
 )
 from warmflow.analysis.theorems.instances import ridge_problem, softmax_problem
-from warmflow.dynamics import LeastSquares, SoftmaxRegression, integrate_frozen
+from warmflow.dynamics import ConvergenceError, LeastSquares, SoftmaxRegression, integrate_frozen
 
 
 def by_gradients(X, residuals, grad_val, ridge: float) -> LeastSquares:
@@ -114,6 +115,7 @@ def test_degenerate_cases_are_named() -> None:
     assert status(by_gradients(np.eye(2), [1, 1], [0, 0], ridge=0.1)) == "stationary"
     assert status(by_gradients(np.eye(2), [0, 0], [1, 1], ridge=0.0)) == "stationary"
     assert status(by_gradients(np.eye(2), [1, 1], [0, 1], ridge=0.0)) == "degenerate"
+    assert status(by_gradients(np.zeros((2, 2)), [1, 1], [1, 1], ridge=0.0)) == "stationary"
     line = [[1, 0], [0, 1], [0.5, 0.5]]
     assert status(by_gradients(line, [1, 1, 1], [1, 1.2], ridge=0.0)) == "degenerate"
 
@@ -254,3 +256,113 @@ ERRORS = {
 def test_bad_input_is_named(call, error, match) -> None:
     with pytest.raises(error, match=match):
         call()
+
+
+def in_units(problem: LeastSquares, sizes: np.ndarray) -> LeastSquares:
+    return LeastSquares(
+        problem.X * sizes, problem.y, problem.X_val * sizes, problem.y_val, ridge=problem.ridge
+    )
+
+
+@pytest.mark.parametrize("exponent", range(7))
+def test_units_of_the_features_do_not_matter_at_ridge_0(exponent: int) -> None:
+    sizes = 10.0 ** np.array([exponent, 0, -exponent])
+    for seed in range(12):
+        problem, theta = ridge_problem(seed, 20, 3, 0.0), np.random.default_rng(seed).normal(size=3)
+        a = frozen_rest_point(problem, theta)
+        b = frozen_rest_point(in_units(problem, sizes), theta / sizes)
+        assert a.status == b.status
+        assert_array_equal(a.support, b.support)
+        assert_allclose(a.w, b.w, atol=1e-9)
+        assert_allclose(a.s, b.s, rtol=1e-8)
+
+
+@pytest.mark.parametrize("exponent", [0, 3, 6])
+@pytest.mark.parametrize("ridge", [1e-6, 1e-2])
+def test_with_ridge_mixed_units_give_a_rest_point(exponent: int, ridge: float) -> None:
+    """The metric of the ridge is not free: the answer differs, but must rest by other algebra."""
+    sizes = 10.0 ** np.array([exponent, 0, -exponent])
+    for seed in range(12):
+        problem = in_units(ridge_problem(seed, 20, 3, ridge), sizes)
+        theta = np.random.default_rng(seed).standard_normal(3) / sizes
+        point = frozen_rest_point(problem, theta)
+        assert point.residual < 1e-6
+        assert point.largest_gap <= 1e-9 * point.s
+
+
+def test_fitted_samples_that_span_hold_the_weights_outside_the_cone() -> None:
+    q = LeastSquares([[1, 0], [0, 1], [1, 2]], [0, 0, 1], np.eye(2), [-2, -4], ridge=0.0)
+    point = frozen_rest_point(q, ORIGIN)
+    assert point.status == "fitted"
+    assert "2 samples are fitted exactly" in point.message
+    assert rest_point_on_face(q, ORIGIN, [0, 1]).attracting
+    run = integrate_frozen(q, theta=ORIGIN, w0=[0.2, 0.3, 0.5], t_span=(0, 1e4), rest_tol=1e-12)
+    assert_allclose(run.w[-1], [0.4, 0.6, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("p", [1, 3])
+def test_rank_one_has_a_winner_with_negative_s(p: int) -> None:
+    X = np.outer([1.0, 2.0, 0.5], np.arange(1.0, p + 1))
+    q = LeastSquares(X, [-1, -1, -2], [np.ones(p)], [1.0], ridge=0.0)
+    point = frozen_rest_point(q, np.zeros(p))
+    assert point.status == "attracting"
+    assert point.s < 0
+    run = integrate_frozen(q, theta=np.zeros(p), t_span=(0, 1e4), rest_tol=1e-10)
+    assert_allclose(run.w[-1], point.w, atol=1e-6)
+
+
+def test_one_sample_is_at_rest() -> None:
+    q = LeastSquares([[1, 2, 3]], [1], np.eye(3), [1, 0, 0], ridge=0.0)
+    assert_array_equal(frozen_rest_point(q, np.zeros(3)).w, [1.0])
+
+
+def test_rank_one_without_features_at_the_winner_is_named() -> None:
+    q = by_gradients([[0.0], [1.0]], [1, 1], [-1], ridge=0.0)
+    assert frozen_rest_point(q, np.zeros(1)).status == "fitted"
+
+
+def test_no_pull_is_stationary_everywhere() -> None:
+    q = by_gradients([[1, 0], [0, 1], [1, 1]], [1, 1, 1], [0, 0], ridge=0.1)
+    assert rest_point_on_face(q, ORIGIN, [0, 1]).status == "stationary"
+    portrait = frozen_portrait(q, ORIGIN, num_points=3, num_orbits=2)
+    assert portrait.rest_points.shape == (0, 3)
+    assert portrait.kinds == ()
+    assert not portrait.velocity.any()
+    assert [orbit.shape for orbit in portrait.orbits] == [(1, 3), (1, 3)]
+
+
+def test_huge_weights_do_not_overflow() -> None:
+    a = rest_point_on_face(TWO_LIMITS, ORIGIN, [0, 1], [1e308, 1e308, 1.0])
+    assert_allclose(a.w, rest_point_on_face(TWO_LIMITS, ORIGIN, [0, 1]).w)
+
+
+@pytest.mark.parametrize(
+    "gamma, f, match",
+    [
+        ([[np.nan, 1.0]], [1.0, 1.0], "`gamma` must be finite"),
+        ([1.0, 1.0], [1.0, 1.0], "`gamma` must have shape"),
+        ([[1.0, 1.0]], [1.0], "`f` must have shape"),
+    ],
+)
+def test_path_checks_its_arguments_at_once(gamma, f, match) -> None:
+    with pytest.raises(ValueError, match=match):
+        nonnegative_path(gamma, f)
+
+
+def test_huge_theta_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`theta` must be at most 1e\+50 in size"):
+        frozen_rest_point(TWO_LIMITS, [1e200, 0])
+
+
+def test_a_rest_point_lost_to_round_off_is_not_called_repelled(monkeypatch) -> None:
+    monkeypatch.setattr(frozen, "_solutions", lambda *args: iter(()))
+    with pytest.raises(ConvergenceError, match="lost to round-off"):
+        frozen_rest_point(TWO_LIMITS, ORIGIN)
+
+
+def test_a_spoilt_rest_point_is_refused() -> None:
+    """Features over 12 orders of magnitude, at a ridge that the smallest ones need."""
+    sizes = np.array([1e6, 1.0, 1e-6])
+    q = in_units(ridge_problem(0, 20, 3, 1e-14), sizes)
+    with pytest.raises(ConvergenceError, match="round-off"):
+        frozen_rest_point(q, np.random.default_rng(0).standard_normal(3) / sizes)

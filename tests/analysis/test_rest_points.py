@@ -188,8 +188,8 @@ def test_start_on_the_solved_manifold_stays_solved() -> None:
         (lambda: solved_vertex(CLUSTERS, None, np.ones(3)), "`direction` must have shape"),
         (lambda: max_entropy_weights(CLUSTERS, tol=0.0), "`tol` must be > 0"),
         (lambda: stationary_point_on_face(CLUSTERS, []), "`support` must be a list"),
-        (lambda: stationary_point_on_face(CLUSTERS, [1, 1]), "`support` must hold different"),
-        (lambda: stationary_point_on_face(CLUSTERS, [40]), "different indices below 30"),
+        (lambda: stationary_point_on_face(CLUSTERS, [1, 1]), "`support` must hold distinct"),
+        (lambda: stationary_point_on_face(CLUSTERS, [40]), r"distinct indices in \[0, 30\)"),
         (lambda: stationary_point_on_face(CLUSTERS, [1, 2], [0.0, 1.0]), "`w0` must be > 0"),
         (lambda: stationary_point_on_face(CLUSTERS, [1, 2], [1.0] * 3), "`w0` must have shape"),
         (lambda: depth_radius(ridge_problem(0, 20, 9, 0.1), np.zeros(9)), "at most 8 parameters"),
@@ -220,3 +220,39 @@ def test_depth_and_vertices_work_for_any_losses() -> None:
     assert np.abs(softmax.train_grad(theta, w)).max() < 1e-10
     w = max_entropy_weights(softmax, theta, tol=1e-9)
     np.testing.assert_allclose(w, 0.05, atol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", range(7))
+def test_units_of_the_features_do_not_matter(exponent: int) -> None:
+    sizes = 10.0 ** np.array([exponent, 0, -exponent])
+    for seed in range(6):
+        a = two_clusters(seed, n=30, p=3, ridge=0.0, m=40) if seed % 2 else ridge_problem(
+            seed, n=20, p=3, ridge=0.0
+        )  # fmt: skip
+        b = LeastSquares(a.X * sizes, a.y, a.X_val * sizes, a.y_val, ridge=0.0)
+        theta, scaled = solved_theta(a), solved_theta(b)
+        np.testing.assert_allclose(scaled * sizes, theta, rtol=1e-10)
+        assert is_solvable(b) == is_solvable(a)
+        margins = separating_direction(a, theta), separating_direction(b, scaled)
+        assert margins[0][0] == pytest.approx(margins[1][0], abs=1e-9)
+        assert np.sign(depth_radius(b, scaled)) == np.sign(depth_radius(a, theta))
+        if is_solvable(a):
+            d = np.random.default_rng(seed).standard_normal(a.num_samples)
+            np.testing.assert_allclose(
+                solved_vertex(b, None, d), solved_vertex(a, None, d), atol=1e-8
+            )
+            np.testing.assert_allclose(
+                max_entropy_weights(b, tol=1e-11), max_entropy_weights(a, tol=1e-11), atol=1e-8
+            )
+
+
+def test_theta_of_least_norm_in_mixed_units() -> None:
+    sizes = np.array([1e8, 1.0, 1e-8])
+    problem = LeastSquares(np.eye(3), np.ones(3), np.diag(sizes), np.ones(3), ridge=0.1)
+    np.testing.assert_allclose(solved_theta(problem) * sizes, 1.0)
+
+
+def test_a_point_that_newton_missed_has_no_kind() -> None:
+    point = stationary_point_on_face(CLUSTERS, [0, 1, 2], max_iterations=1)
+    assert not point.converged
+    assert point.kind == "not converged"

@@ -66,6 +66,8 @@ def _candidates(p: int, n: int, ridge: float) -> Iterator[Instance]:
     (
         "quadratic per-sample losses",
         "distinct gradients, and a nondegenerate vertex ($\\nabla F$ inside the cone of the facet)",
+        "for no rest point at all to attract where $\\lambda = 0$ and $\\nabla F$ is outside the "
+        "cone: no residual is zero, and $\\mathrm{rank}\\,X \\ge 2$",
         "for one limit at $\\lambda > 0$: $1 + \\lambda\\,(r_S^2)^\\top "
         "(\\Gamma_S\\Gamma_S^\\top)^{-1}\\mathbf 1 > 0$ on every active set of the path",
     ),

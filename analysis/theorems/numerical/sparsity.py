@@ -69,6 +69,7 @@ def cases(quick: bool) -> Iterator[Case]:
         "distinct gradients, in general position",
         "$\\nabla F(\\theta) \\ne 0$",
         "$H$ invertible along the orbit (ridge, or $n \\ge p$)",
+        "for the settling at $\\lambda = 0$: no residual is zero, and $\\mathrm{rank}\\,X \\ge 2$",
     ),
 )
 def frozen_support(quick: bool) -> Evidence:

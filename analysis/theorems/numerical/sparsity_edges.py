@@ -6,6 +6,7 @@ import numpy as np
 
 from ....dynamics import LeastSquares, Problem, integrate_frozen
 from ....dynamics.types import Array
+from ...rest_points import frozen_rest_point
 from ..certificate import Check, at_least, at_most, exactly
 from ..instances import ridge_problem, softmax_problem
 
@@ -16,7 +17,7 @@ def edge_checks() -> list[Check]:
     """Return the checks of all degenerate cases."""
     return [
         *_duplicates(), *_few_samples(), *_lower_rank(), *_zero_residuals(), *_no_pull(),
-        *_smaller_cone(), *_softmax(),
+        *_smaller_cone(), *_fitted_outside_the_cone(), *_softmax(),
     ]  # fmt: skip
 
 
@@ -133,6 +134,25 @@ def _smaller_cone() -> list[Check]:
     return [
         exactly("ridge 0, p = 2, grad F parallel to one gradient: nonzeros", count(w), 1,
                 "|S| = p needs grad F inside the cone of a facet"),
+    ]  # fmt: skip
+
+
+def _fitted_outside_the_cone() -> list[Check]:
+    """Return where fitted samples that span hold the weights, though grad F is in no cone."""
+    X = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 2.0]])
+    problem = LeastSquares(X, [0.0, 0.0, 1.0], np.eye(2), [-2.0, -4.0], ridge=0.0)
+    w0 = np.array([0.2, 0.3, 0.5])
+    w = limit(problem, np.zeros(2), w0)
+    rate = X[2] @ np.linalg.solve((X.T * w) @ X, [-1.0, -2.0])
+    tool = frozen_rest_point(problem, np.zeros(2))
+    return [
+        at_most("fitted samples 1 and 2, grad F = -grad l_3: distance of w from (2/5, 3/5, 0)",
+                np.abs(w - [0.4, 0.6, 0.0]).sum(), 1e-9,
+                "equal (zero) gradients keep the ratio of the start; outside the cone, at rest"),
+        at_most("growth rate of sample 3 there, by dense algebra",
+                rate, -9.0, "-1/a - 4/(1-a) <= -9 for every share a"),
+        exactly("`frozen_rest_point` names the fitted samples", int(tool.status == "fitted"), 1,
+                "neither a vertex nor a loss of rank"),
     ]  # fmt: skip
 
 
