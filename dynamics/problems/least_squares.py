@@ -201,11 +201,15 @@ class LeastSquares(Problem):
         Q = self.row_space
         if Q is None:
             return super().solve_columns(H, B)
+        if Q.shape[1] == 0:  # all features are zero
+            return self.xp.zeros_like(H[..., :1]) * B
         return Q @ super().solve_columns(Q.T @ H @ Q, Q.T @ B)
 
     def in_range(self, b: Array) -> Array:
         Q = self.row_space
-        return b if Q is None else apply_last(apply_last(b, Q), Q.T)
+        if Q is None:
+            return b
+        return self.xp.zeros_like(b) if Q.shape[1] == 0 else apply_last(apply_last(b, Q), Q.T)
 
     @cached_property
     def _identity(self) -> Array:

@@ -353,3 +353,12 @@ def test_fingerprints_tell_data_apart() -> None:
     assert a.fingerprint() == least_squares().fingerprint()
     assert len({q.fingerprint() for q in (a, b, least_squares(ridge=0.2), softmax())}) == 4
     assert MultiProblem([a, b]).fingerprint() != MultiProblem([b, a]).fingerprint()
+
+
+def test_features_that_are_all_zero_leave_theta_at_zero() -> None:
+    """Ridge 0 and rank 0: the solution of minimum norm, and no field."""
+    q = LeastSquares(np.zeros((3, 2)), [1.0, 2.0, 3.0], np.eye(2), [1.0, 1.0], ridge=0.0)
+    w = np.full((4, 3), 1 / 3)
+    assert_allclose(q.theta_star(w), np.zeros((4, 2)), rtol=0)
+    assert_allclose(q.hypergradient(np.ones(2), w), np.zeros((4, 3)), rtol=0)
+    assert_allclose(q.in_range(np.ones((5, 2))), np.zeros((5, 2)), rtol=0)
