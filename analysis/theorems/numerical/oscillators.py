@@ -41,7 +41,7 @@ LARGE = 100
 def oscillators(quick: bool) -> Evidence:
     """Measure spectra, Hopf ratios, and runs on both sides of them."""
     law = list(draws(0, 1 if quick else 6))
-    census = {p: fraction_unstable(p, 8 if quick else 120) for p in SIZES}
+    census = {p: fraction_unstable(p, 5 if quick else 120) for p in SIZES}
     unstable = unstable_draws(2, 2 if quick else 7)
     settled = [orbit_ends(point, ratio) for point, ratio in unstable[: 1 if quick else 7]]
     checks = [
