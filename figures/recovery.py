@@ -40,12 +40,7 @@ def recovery_error(certificate: Any, ax: Axes | None = None) -> Axes:
     )  # fmt: skip
     first = np.asarray(next(iter(data["errors"].values())))
     ax.plot(ratios, 0.4 * first[0] * ratios / ratios[0], label="slope 1", **style.STYLES["guide"])
-    ax.set(
-        xscale="log", yscale="log", xlabel=r"ratio of speeds $\beta/\alpha$",
-        ylabel=r"$\sup_t\,|w - w_{\mathrm{exact}}|_1$",
-    )  # fmt: skip
-    ax.legend(loc="lower right", fontsize=6.5)
-    return ax
+    return _labelled(ax, r"$\sup_t\,|w - w_{\mathrm{exact}}|_1$")
 
 
 @style.styled
@@ -67,10 +62,12 @@ def slow_manifold(certificate: Any, ax: Axes | None = None) -> Axes:
     ax = style.axes_or_new(ax)
     ratios = np.asarray(data["ratios"])
     _pairs(ax, ratios, data["raw"], data["removed"], ("", ", leading term removed"))
-    ax.set(
-        xscale="log", yscale="log", xlabel=r"ratio of speeds $\beta/\alpha$",
-        ylabel=r"$\sup_t\,|\theta - \theta^\star(w)|$",
-    )  # fmt: skip
+    return _labelled(ax, r"$\sup_t\,|\theta - \theta^\star(w)|$")
+
+
+def _labelled(ax: Axes, ylabel: str) -> Axes:
+    """Finish axes over the ratio of speeds, both logarithmic."""
+    ax.set(xscale="log", yscale="log", xlabel=r"ratio of speeds $\beta/\alpha$", ylabel=ylabel)
     ax.legend(loc="lower right", fontsize=6.5)
     return ax
 

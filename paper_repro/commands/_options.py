@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..data import Data
 
 __all__ = [
-    "LogGrid", "add_data_options", "add_out", "fraction", "load_data", "natural", "non_negative",
-    "positive",
+    "LogGrid", "add_data_options", "add_out", "add_variant", "fraction", "load_data", "natural",
+    "non_negative", "positive",
 ]  # fmt: skip
 
 
@@ -116,6 +116,15 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--corruption", type=fraction, default=0.0, metavar="Q",
         help="share of the training labels to redraw uniformly over all classes",
     )  # fmt: skip
+
+
+def add_variant(parser: argparse.ArgumentParser, quick: str, full: str) -> None:
+    """Declare --quick and --full with their help texts; ``args.variant`` is None for neither."""
+    variant = parser.add_mutually_exclusive_group()
+    for name, text in (("quick", f"{quick} (the default)"), ("full", full)):
+        variant.add_argument(
+            f"--{name}", dest="variant", action="store_const", const=name, help=text
+        )
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

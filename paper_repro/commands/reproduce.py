@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ._options import add_variant
 
 if TYPE_CHECKING:
     from ..folder import ReproductionFolder
@@ -20,14 +21,9 @@ __all__ = ["add_arguments", "execute"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    variant = parser.add_mutually_exclusive_group()
-    variant.add_argument(
-        "--quick", dest="variant", action="store_const", const="quick",
-        help="small grids and few seeds, under two minutes (the default)",
-    )  # fmt: skip
-    variant.add_argument(
-        "--full", dest="variant", action="store_const", const="full",
-        help="the same code at full size; --list states the minutes",
+    add_variant(
+        parser, "small grids and few seeds, under two minutes",
+        "the same code at full size; --list states the minutes",
     )  # fmt: skip
     parser.add_argument("--only", nargs="+", metavar="ITEM", help="only these items")
     parser.add_argument("--list", action="store_true", help="list the items and exit")

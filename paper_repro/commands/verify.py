@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ._options import natural
+from ._options import add_variant, natural
 
 if TYPE_CHECKING:
     from ...analysis.theorems import Certificate
@@ -28,15 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--theorem", nargs="+", action="extend", metavar="NAME",
         help="only these statements, such as T3 T5b I2; --list names them all",
     )  # fmt: skip
-    variant = parser.add_mutually_exclusive_group()
-    variant.add_argument(
-        "--quick", dest="variant", action="store_const", const="quick",
-        help="small instances, about a minute (the default)",
-    )  # fmt: skip
-    variant.add_argument(
-        "--full", dest="variant", action="store_const", const="full",
-        help="the full studies, some 15 minutes on two cores",
-    )  # fmt: skip
+    add_variant(
+        parser, "small instances, about a minute", "the full studies, some 15 minutes on two cores"
+    )
     parser.add_argument("--list", action="store_true", help="list the statements and exit")
     parser.add_argument(
         "--out", type=Path, metavar="DIR",
@@ -57,19 +51,29 @@ def execute(args: argparse.Namespace) -> int:
     from ..verification import VerificationFolder
 
     folder = VerificationFolder.open(path, variant)
+    found: list[Certificate] = []
     try:
-        found = _verify(names, variant == "quick", args.jobs, folder)
+        _verify(names, variant == "quick", args.jobs, folder, found)
+        return _conclude(found, folder)
     except KeyboardInterrupt:
-        missing = " ".join(shlex.quote(name) for name in names if name not in folder.certificates)
-        again = f"warmflow verify --{variant} --out {shlex.quote(str(path))}"
-        print(
-            f"interrupted; what is finished is stored. Go on with: {again} --theorem {missing}",
-            file=sys.stderr,
-        )
-        return 130
+        return _interrupted(names, found, folder)
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written ({error.strerror or error})") from error
-    return _conclude(found, folder)
+
+
+def _interrupted(names: list[str], found: list[Certificate], folder: VerificationFolder) -> int:
+    """Write the page over what is stored, and say how to go on."""
+    from ...analysis.theorems import NAMES
+    from ..verification.page import write_page
+
+    if folder.certificates:
+        write_page(folder, NAMES)
+    done = {certificate.name for certificate in found}
+    missing = " ".join(shlex.quote(name) for name in names if name not in done)
+    again = f"warmflow verify --{folder.variant} --out {shlex.quote(str(folder.path))}"
+    rest = f"{again} --theorem {missing}" if missing else again
+    print(f"interrupted; what is finished is stored. Go on with: {rest}", file=sys.stderr)
+    return 130
 
 
 def _names(wanted: list[str] | None) -> list[str]:
@@ -91,9 +95,13 @@ def _names(wanted: list[str] | None) -> list[str]:
 
 
 def _verify(
-    names: list[str], quick: bool, jobs: int | None, folder: VerificationFolder
-) -> list[Certificate]:
-    """Verify, store and draw, one statement after the other as they are done."""
+    names: list[str],
+    quick: bool,
+    jobs: int | None,
+    folder: VerificationFolder,
+    found: list[Certificate],
+) -> None:
+    """Verify, store and draw, one statement after the other as they are done, into ``found``."""
     from ...analysis.theorems import verify_all
     from ...dynamics.provenance import record
     from ..progress import Progress
@@ -104,11 +112,12 @@ def _verify(
         provenance = record({"statement": certificate.name, "quick": quick}, wall_seconds=seconds)
         folder.store(certificate.to_dict(), provenance)
         draw(certificate, folder, provenance)
+        found.append(certificate)
         progress.done(f"{certificate.name} {certificate.verdict}", seconds)
 
     workers = min(jobs or os.cpu_count() or 1, max(len(names), 1))
     with Progress(len(names), workers=workers) as progress, _pool(workers) as executor:
-        return verify_all(quick, executor, names=names, progress=keep)
+        verify_all(quick, executor, names=names, progress=keep)
 
 
 @contextmanager
@@ -152,7 +161,7 @@ def _conclude(found: list[Certificate], folder: VerificationFolder) -> int:
 
     page = write_page(folder, NAMES)
     print(f"{'':5} {'statement':<44} {'observed':>9} {'bound':>9}  {'verdict':<10} {'time':>7}")
-    for certificate in found:
+    for certificate in sorted(found, key=lambda certificate: NAMES.index(certificate.name)):
         entry = folder.certificates[certificate.name]
         observed, bound, _ = figure_of(entry)
         seconds = entry["details"].get("seconds") or 0.0

@@ -191,6 +191,32 @@ def test_interrupted_in_the_middle_keeps_what_is_done(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert time.monotonic() - began < 30
     assert "Traceback" not in errors
+    assert "1 of 1 certificates pass" in (tmp_path / "v" / "VERIFY.md").read_text()
     last = errors.splitlines()[-1]
     assert last.endswith("Go on with: warmflow verify --full --out v --theorem T3 T8")
     assert list(certificates(tmp_path / "v")) == ["I5"]
+
+
+def interrupted(*args: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_rerun_names_what_this_run_did_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where an earlier run left certificates of the same names."""
+    out = tmp_path / "v"
+    assert verify("--theorem", "I1", "I5", "--out", out, "-j", 1) == 0
+    monkeypatch.setattr(LeastSquares, "per_sample_losses", interrupted)
+    assert verify("--theorem", "I1", "I5", "--out", out, "-j", 1) == 130
+    assert capsys.readouterr().err.splitlines()[-1].endswith("--theorem I5")
+    assert set(certificates(out)) == {"I1", "I5"}
+
+
+def test_interrupted_before_anything_is_done_the_folder_can_be_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(LeastSquares, "per_sample_losses", interrupted)
+        assert verify("--theorem", "I5", "--out", tmp_path / "v", "-j", 1) == 130
+    assert verify("--theorem", "I5", "--out", tmp_path / "v", "-j", 1) == 0
