@@ -17,6 +17,7 @@ from warmflow.analysis.rest_points import (
     solved_vertex,
     stationary_point_on_face,
 )
+from warmflow.analysis.rest_points.units import scaled_rank
 from warmflow.analysis.theorems.instances import ridge_problem, softmax_problem, two_clusters
 from warmflow.analysis.theorems.numerical import saddles
 from warmflow.dynamics import LeastSquares
@@ -179,6 +180,25 @@ def test_start_on_the_solved_manifold_stays_solved() -> None:
     point = stationary_point_on_face(CLUSTERS, range(30), w)
     assert point.converged
     assert point.kind == "solved"
+
+
+def test_depth_residual_is_the_steepest_ascent_along_the_direction() -> None:
+    theta, v = np.array([0.3, -1.0]), np.array([3.0, 4.0])
+    g = (CLUSTERS.X @ theta - CLUSTERS.y)[:, None] * CLUSTERS.X + CLUSTERS.ridge * theta
+    expected = max(row @ v for row in g) / 5.0
+    assert expected > 0
+    assert depth_residual(CLUSTERS, theta, v) == pytest.approx(expected)
+    assert depth_residual(CLUSTERS, theta, 7 * v) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_rank_does_not_depend_on_units(scale: float) -> None:
+    rows = np.random.default_rng(0).standard_normal((6, 3))
+    units = np.array([scale, 1.0, 1.0 / scale])
+    assert scaled_rank(rows * units) == 3
+    rows[:, 2] = rows[:, 0]
+    assert scaled_rank(rows * units) == 2
+    assert scaled_rank(np.zeros((2, 3))) == 0
 
 
 @pytest.mark.parametrize(
