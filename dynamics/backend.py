@@ -13,6 +13,9 @@ _AVAILABLE = ("numpy",)
 def resolve(backend: str) -> str:
     """Return the engine that ``backend`` stands for on this machine.
 
+    ``"auto"`` stands for ``"compiled"``, kernels in Numba for the problems that they suit (the
+    others run in NumPy); ``"numpy"`` is the plain reference.
+
     Raises
     ------
     ValueError
@@ -20,7 +23,7 @@ def resolve(backend: str) -> str:
     """
     checks.choice("backend", backend, BACKENDS)
     if backend == "auto":
-        return "numpy"
+        return "compiled"
     if backend not in _AVAILABLE:
         raise ValueError(
             f"`backend` {backend!r} is not available: this version has no engine for it; "

@@ -34,6 +34,9 @@ VARIABLES: dict[str, str] = {
 }
 """Long names of the variables of every Dataset."""
 
+GROUP = 8
+"""States whose iterative solves share their matrix products."""
+
 
 def check_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
     """Return relative thresholds in [0, 1), at least one."""
@@ -81,8 +84,25 @@ def describe(
     """
     out = {**describe_weights(problem, w, thresholds), **describe_theta(problem, theta)}
     if outer_loss and "theta_star" in problem.capabilities:
-        out["outer_loss"] = _outer_losses(problem, theta, w)
+        out["outer_loss"] = _outer_losses_by_groups(problem, theta, w, out["ess"])
     return out
+
+
+def _outer_losses_by_groups(problem: Problem, theta: Array, w: Array, size: Array) -> np.ndarray:
+    """Return h(w) of each state; iterative solves in groups of states of about the same ESS.
+
+    A group takes as many iterations as the hardest of its states.
+    """
+    lead = np.shape(size)
+    is_iterative = isinstance(problem, SoftmaxRegression) and isinstance(w, np.ndarray)
+    if not is_iterative or size.size <= GROUP:
+        return _outer_losses(problem, theta, w)
+    theta, w = theta.reshape(-1, theta.shape[-1]), w.reshape(-1, w.shape[-1])
+    order = np.argsort(size, axis=None, kind="stable")
+    out = np.empty(len(order))
+    for part in np.split(order, range(GROUP, len(order), GROUP)):
+        out[part] = _outer_losses(problem, theta[part], w[part])
+    return out.reshape(lead)
 
 
 def _outer_losses(problem: Problem, theta: Array, w: Array) -> np.ndarray:

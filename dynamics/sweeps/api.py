@@ -11,19 +11,19 @@ import numpy as np
 from .. import backend as backends
 from .. import checks, provenance
 from ..namespaces import require_numpy
-from ..problems import LeastSquares, Problem
+from ..problems import Problem
 from ..simplex import uniform_log_weights
 from ..statistics import THRESHOLDS, check_thresholds, describe
 from ..types import Array
+from . import compiled
 from .cells import Cells, Plan
+from .engines import Engine, make_engine
 from .labels import label
-from .least_squares import LeastSquaresEngine
-from .oracles import OracleEngine
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["sweep"]
+__all__ = ["check_rates", "sweep"]
 
 
 def sweep(
@@ -67,7 +67,8 @@ def sweep(
     w0 : (n,), optional
         Positive weights; uniform when left out.
     backend : {"auto", "numpy", "cupy", "torch"}
-        ``"auto"`` takes the best engine that is available here.
+        ``"auto"`` takes the fastest engine for the problem, ``"numpy"`` the plain reference; the
+        provenance names the one that ran.
     dtype : {"float64", "float32"}
     save_steps : int or sequence of int, optional
         Adds the dimension ``step``: every so many steps, start and end included, or exactly the
@@ -97,7 +98,7 @@ def sweep(
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
     require_numpy(problem.xp, "sweep")
-    alpha, beta = _rates("alpha", alpha), _rates("beta", beta)
+    alpha, beta = check_rates("alpha", alpha), check_rates("beta", beta)
     steps = _save_steps(save_steps, checks.integer("num_steps", num_steps, minimum=1))
     chosen = backends.resolve(backend)
     problem = problem.to(dtype=checks.choice("dtype", dtype, ("float64", "float32")))
@@ -106,7 +107,11 @@ def sweep(
     if checks.flag("keep_weights", keep_weights):
         _check_size(alpha.size * beta.size, len(steps), problem, max_bytes)
     plan = _plan(problem, alpha, beta, dt, num_steps, steps, theta0, w0)
-    table = _run(problem, plan, keep_weights, thresholds, progress)
+    if chosen == "compiled" and compiled.suits(problem):
+        table = compiled.run(problem, plan, keep_weights, thresholds, progress)
+    else:
+        chosen, engine = make_engine(problem, plan, is_plain=chosen == "numpy")
+        table = _run(engine, problem, plan, keep_weights, thresholds, progress)
     config = {
         "problem": repr(problem),
         "data": problem.fingerprint(),
@@ -126,7 +131,7 @@ def sweep(
     return label(table, alpha, beta, dt, steps if has_steps else None, thresholds, log_w0, record)
 
 
-def _rates(name: str, value: Any) -> np.ndarray:
+def check_rates(name: str, value: Any) -> np.ndarray:
     """Return distinct rates >= 0 as a vector."""
     if _is_scalar(value):
         value = [checks.real(name, value)]
@@ -191,6 +196,7 @@ def _check_size(cells: int, saves: int, problem: Problem, max_bytes: float) -> N
 
 
 def _run(
+    engine: Engine,
     problem: Problem,
     plan: Plan,
     keep_weights: bool,
@@ -198,11 +204,6 @@ def _run(
     progress: Callable[[float], None] | None,
 ) -> dict[str, np.ndarray]:
     """Run all cells, tile by tile; return arrays ``(B, saves, ...)``."""
-    engine: LeastSquaresEngine | OracleEngine
-    if isinstance(problem, LeastSquares):
-        engine = LeastSquaresEngine(problem, plan)
-    else:
-        engine = OracleEngine(problem, plan)
     num_cells, num_saves = plan.rho.size, len(plan.save_steps)
     table: dict[str, np.ndarray] = {}
     with np.errstate(all="ignore"):

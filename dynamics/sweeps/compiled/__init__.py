@@ -1,0 +1,50 @@
+"""Compiled engines: kernels in Numba, imported when they are first needed.
+
+:mod:`.lanes` gives Numba vectors as values, :mod:`.exponential` their powers of two, :mod:`.solve`
+their linear systems. :mod:`.samples` is the pass over the samples in which all time is spent,
+:mod:`.step` one Euler step around it, :mod:`.statistics` what is recorded, :mod:`.kernel` the loop
+over blocks and steps, :mod:`.layout` the memory of it all, and :mod:`.engine` spreads it over
+threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...problems import LeastSquares, Problem
+from ..cells import Plan
+
+__all__ = ["MAX_PARAMS", "run", "suits"]
+
+MAX_PARAMS = 31
+"""Largest p for which the p(p+3)/2 moments of every step are worth their sums."""
+
+
+def suits(problem: Problem) -> bool:
+    """Return whether the compiled engine takes the problem.
+
+    Without ridge, collapsed cells end on singular Hessians, where every digit and the status depend
+    on how zeros arise: those stay with the plain engine.
+    """
+    return (
+        isinstance(problem, LeastSquares)
+        and problem.num_params <= MAX_PARAMS
+        and problem.X.dtype == np.float64
+        and problem.ridge > 0
+    )
+
+
+def run(
+    problem: Problem,
+    plan: Plan,
+    keep_weights: bool,
+    thresholds: tuple[float, ...],
+    progress: Callable[[float], None] | None,
+) -> dict[str, np.ndarray]:
+    """Run all cells; return arrays ``(B, saves, ...)``, and ``status``, ``last_step`` ``(B,)``."""
+    from .engine import run_compiled
+
+    assert isinstance(problem, LeastSquares), "the caller asks `suits` first"
+    return run_compiled(problem, plan, keep_weights, thresholds, progress)

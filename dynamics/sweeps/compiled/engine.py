@@ -1,0 +1,130 @@
+"""The compiled engine of least squares: blocks of cells, spread over threads.
+
+A task is a run of blocks, done from start to end by one thread without the interpreter's lock; all
+blocks of a task share one piece of memory, so that few cells of many samples, or many cells, need
+little. Nothing that a cell computes depends on its neighbours, on the width of the blocks, or on
+the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import numpy as np
+
+from ...problems import LeastSquares
+from ...statistics import describe_theta
+from ...status import Status
+from ..cells import Plan
+from ..workers import num_threads
+from .kernel import load_kernel
+from .lanes import WIDTH
+from .layout import Data, Grid, Table, new_block, pack_data, pack_grid
+
+__all__ = ["choose_width", "run_compiled"]
+
+CACHE_NUMBERS = 60_000
+"""Log-weights of one block that stay in the second-level cache beside everything else."""
+MAX_WIDTH = 32
+TASKS_PER_THREAD = 8
+SECONDS_BETWEEN_REPORTS = 0.25
+CHUNK_NUMBERS = 2_000_000
+
+
+def run_compiled(
+    problem: LeastSquares,
+    plan: Plan,
+    keep_weights: bool,
+    thresholds: tuple[float, ...],
+    progress: Callable[[float], None] | None,
+) -> dict[str, np.ndarray]:
+    """Run all cells; return arrays ``(B, saves, ...)``, and ``status``, ``last_step`` ``(B,)``."""
+    threads = num_threads()
+    width = choose_width(problem, plan.rho.size, threads)
+    data = pack_data(problem, plan)
+    grid = pack_grid(data, plan, width, thresholds, keep_weights)
+    table = _new_table(data, grid)
+    _run_tasks(data, grid, table, width, threads, progress)
+    return _named(problem, table, keep_weights)
+
+
+def choose_width(problem: LeastSquares, num_cells: int, threads: int) -> int:
+    """Return the lanes of a block: wide where samples are read from afar, narrow where not."""
+    fair = -(-num_cells // (threads * WIDTH)) * WIDTH
+    cached = CACHE_NUMBERS // problem.num_samples // WIDTH * WIDTH
+    wanted = cached if cached >= WIDTH else MAX_WIDTH
+    return max(WIDTH, min(fair, wanted, MAX_WIDTH))
+
+
+def _new_table(data: Data, grid: Grid) -> Table:
+    """Return the memory of the results."""
+    p = data.num_params
+    lead = (grid.num_cells, grid.num_saves)
+    return Table(
+        np.empty((*lead, p)),
+        np.empty((*lead, p)),
+        np.empty((*lead, grid.num_coordinates)),
+        np.empty(lead),
+        np.empty(lead),
+        np.empty((*lead, grid.num_thresholds), dtype=np.int64),
+        np.empty(lead),
+        np.empty((*lead, data.num_samples) if grid.keep_weights else (0, 0, 0)),
+        np.full(grid.num_cells, Status.ok, dtype=np.int8),
+        np.full(grid.num_cells, grid.save_steps[-1]),
+    )
+
+
+def _run_tasks(
+    data: Data,
+    grid: Grid,
+    table: Table,
+    width: int,
+    threads: int,
+    progress: Callable[[float], None] | None,
+) -> None:
+    """Spread the blocks over threads; report progress and pass on interrupts meanwhile."""
+    blocks = grid.rho.size // width
+    edges = np.linspace(0, blocks, min(blocks, threads * TASKS_PER_THREAD) + 1).astype(int)
+    steps_done = np.zeros(edges.size - 1, dtype=np.int64)
+    stop = np.zeros(1, dtype=np.int64)
+    kernel = load_kernel()
+
+    def task(k: int) -> None:
+        block = new_block(data, grid, width)
+        kernel(data, grid, block, table, width, edges[k], edges[k + 1], steps_done, k, stop)
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting: set[Future[None]] = {pool.submit(task, k) for k in range(edges.size - 1)}
+        try:
+            while waiting:
+                timeout = None if progress is None else SECONDS_BETWEEN_REPORTS
+                done, waiting = wait(waiting, timeout, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                if progress is not None:
+                    progress(float(steps_done.sum() / (blocks * grid.num_steps)))
+        except BaseException:
+            stop[0] = 1
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _named(problem: LeastSquares, table: Table, keep_weights: bool) -> dict[str, np.ndarray]:
+    """Return the table by the names of the Dataset, losses added."""
+    names = ["ess", "entropy", "support", "theta", "status", "last_step"]
+    names += ["clean_mass"] if problem.clean is not None else []
+    names += ["U"] if table.U.shape[-1] else []
+    names += ["w"] if keep_weights else []
+    out = {name: getattr(table, name) for name in names}
+    rows = max(1, CHUNK_NUMBERS // problem.num_val)
+    cells, saves, p = table.theta.shape
+    losses: dict[str, list[np.ndarray]] = {}
+    for start in range(0, cells * saves, rows):
+        part = slice(start, start + rows)
+        values = describe_theta(problem, table.theta.reshape(-1, p)[part])
+        values["outer_loss"] = problem.val_loss(table.theta_star.reshape(-1, p)[part])
+        for name, value in values.items():
+            losses.setdefault(name, []).append(value)
+    joined = {name: np.concatenate(parts).reshape(cells, saves) for name, parts in losses.items()}
+    return {**out, **joined}

@@ -1,0 +1,194 @@
+"""The compiled engine: equal to a plain loop, cell by cell and whatever its neighbours do."""
+
+import json
+from decimal import Decimal, getcontext
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from warmflow.dynamics import LeastSquares, Status, sweep
+from warmflow.dynamics.statistics import describe
+from warmflow.dynamics.sweeps.compiled import engine, kernel, layout, suits
+from warmflow.dynamics.sweeps.compiled.exponential import FLOOR, exp2_lanes
+from warmflow.dynamics.sweeps.compiled.lanes import WIDTH, load_rows, pointers, store
+from warmflow.dynamics.sweeps.workers import num_threads
+
+from .cases import two_clusters
+from .plain_loop import STRICT, plain, spread
+
+THRESHOLDS = (0.0, 1e-3, 1e-12)
+
+
+def swept(q: LeastSquares, alpha, beta, num_steps: int, **options):
+    options = {"keep_weights": True, "thresholds": THRESHOLDS, **options}
+    return sweep(q, alpha=alpha, beta=beta, num_steps=num_steps, **options)
+
+
+SHAPES = [
+    # n, p, ridge, cells (a, b): a lane of its own, tiles that do not fill up, no fewer rows than d
+    (60, 1, 1e-2, 3, 5),
+    (203, 2, 1e-3, 5, 7),
+    (1, 2, 1e-2, 1, 1),
+    (50, 3, 1e-4, 4, 4),
+    (31, 7, 1e-2, 2, 9),
+    (90, 17, 1e-1, 2, 3),
+]
+
+
+@pytest.mark.parametrize("n, p, ridge, a, b", SHAPES)
+@pytest.mark.parametrize("stored", [True, False])
+def test_every_cell_equals_the_plain_loop(n, p, ridge, a, b, stored, monkeypatch) -> None:
+    """At the end, where loops that are as good as the plain one agree to 1e-10."""
+    if not stored:
+        monkeypatch.setattr(layout, "FEATURE_BYTES", 0)
+    q = two_clusters(max(n, 2), p, 20, ridge=ridge)
+    q = LeastSquares(q.X[:n], q.y[:n], q.X_val, q.y_val, ridge=ridge)
+    assert suits(q)
+    alpha = np.geomspace(0.02, 3.0, a) / q.constants()[1]
+    beta = np.geomspace(1e-3, 10.0, b)
+    ds = swept(q, alpha, beta, 200, backend="auto")
+    theta0 = q.initial_theta(np.full(n, 1 / n))
+    compared = 0
+    for i, j in np.ndindex(a, b):
+        path = plain(q, alpha[i], beta[j], 200, theta0)
+        assert (ds.status[i, j] == Status.ok) == (path is not None)
+        if path is None or spread(q, alpha[i], beta[j], 200, theta0, path)[-1] > STRICT:
+            continue
+        ours = np.concatenate([ds.theta[i, j].values, ds.w[i, j].values])
+        assert_allclose(ours, path[-1], rtol=0, atol=STRICT)
+        compared += 1
+    assert compared >= max(1, a * b // 3)
+
+
+def test_variables_are_those_of_describe() -> None:
+    q = two_clusters(61, 3)
+    ds = swept(q, [0.01, 0.1], np.geomspace(1e-3, 10, 9), 60, save_steps=20)
+    theta, w = ds.theta.values, ds.w.values
+    for name, values in describe(q, theta, w, THRESHOLDS, outer_loss=True).items():
+        assert_allclose(ds[name].values, values, rtol=1e-10, atol=1e-12, err_msg=name)
+    assert ds.step.values.tolist() == [0, 20, 40, 60]
+
+
+def test_statuses_and_last_steps_equal_those_of_numpy() -> None:
+    q = two_clusters()
+    grids = {"alpha": [0.1, 2.0, 30.0, 1e200], "beta": [0.1, 5.0, 1e200], "num_steps": 100}
+    ours, theirs = sweep(q, **grids), sweep(q, **grids, backend="numpy")
+    assert_array_equal(ours.status, theirs.status)
+    assert_array_equal(ours.last_step, theirs.last_step)
+    assert np.isfinite(ours.theta).all()
+    failed = ours.status.values != Status.ok
+    assert failed.any()
+    assert_allclose(ours.theta.values[failed], theirs.theta.values[failed], rtol=1e-6)
+
+
+def test_a_singular_cell_is_marked_and_left_to_the_plain_engine() -> None:
+    X = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    q = LeastSquares(X, [1.0, -1.0, 2.0], np.eye(2), [0.0, 3.0], ridge=0.0)
+    rates = {"alpha": [0.01], "beta": [1e-3, 1e5], "num_steps": 50, "theta0": [1.0, -2.0]}
+    ours, theirs = sweep(q, **rates), sweep(q, **rates, backend="numpy")
+    assert_array_equal(ours.status, theirs.status)
+    assert ours.status[0, 1] != Status.ok
+    assert not suits(q)
+
+
+@pytest.mark.parametrize("p", [2, 6])
+def test_a_cell_does_not_depend_on_its_neighbours(p: int, monkeypatch) -> None:
+    """Bit for bit: alone, among diverging and jumping cells, in wider blocks, on more threads."""
+    q = two_clusters(70, p)
+    alpha, beta = np.array([0.05, 0.2]), np.array([0.01, 0.3, 4.0])
+    alone = [swept(q, [a], [b], 80) for a in alpha for b in beta]
+    crowd = swept(q, [*alpha, 50.0], [*beta, 1e4, *np.geomspace(1.1, 20, 9)], 80)
+    monkeypatch.setattr(engine, "choose_width", lambda *_: 24)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    wide = swept(q, [*alpha, 40.0], [*beta, *np.geomspace(20, 1e6, 11)], 80)
+    for k, single in enumerate(alone):
+        for name in ("theta", "w", "U", "ess", "entropy", "support"):
+            for other in (crowd, wide):
+                found = other[name].values[k // 3, k % 3]
+                assert_array_equal(found, single[name].values[0, 0], err_msg=name)
+
+
+def test_jumps_of_thousands_of_logits() -> None:
+    q = two_clusters()
+    theta0 = np.array([50.0, -50.0])
+    ds = swept(q, [0.01], [1e-3, 1e4, 1e8], 5, theta0=theta0)
+    assert (ds.status == Status.ok).all()
+    for j, eta in enumerate(ds.beta.values):
+        path = plain(q, 0.01, eta, 5, theta0)
+        assert_allclose(ds.w[0, j], path[-1, 2:], atol=1e-9)
+
+
+def test_powers_of_two() -> None:
+    """To 1.1 units in the last place over the whole range, exact at integers, clipped outside."""
+
+    @numba.njit
+    def powers(memory):
+        x = pointers(memory)
+        for k in range(0, memory.x.size, WIDTH * WIDTH):
+            store(x.y, k, exp2_lanes(load_rows(x.x, k)))
+
+    rng = np.random.default_rng(0)
+    near, far = rng.uniform(-1.5, 1.5, 512), rng.uniform(FLOOR, 1023, 512)
+    whole = np.arange(-64.0, 64.0)
+    edges = np.concatenate([[-np.inf, -1e300, FLOOR, 1023, 1e4, np.inf], np.zeros(58)])
+    x = np.concatenate([near, far, whole, edges])
+    y = np.empty_like(x)
+    powers(_Pair(x, y))
+    getcontext().prec = 40
+    exact = [Decimal(2) ** Decimal(float(v)) for v in x[:1024]]
+    errors = [
+        float(abs(Decimal(float(v)) - e) / Decimal(float(np.spacing(float(e)))))
+        for v, e in zip(y[:1024], exact, strict=True)
+    ]
+    assert max(errors) < 1.1
+    assert_array_equal(y[1024:1152], 2.0**whole)
+    assert_array_equal(y[1152:1158], [2.0**FLOOR] * 3 + [2.0**1023] * 3)
+
+
+class _Pair(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+
+
+def test_the_provenance_names_the_engine_that_ran() -> None:
+    def engine_of(q, **options) -> str:
+        ds = sweep(q, alpha=[0.1], beta=[0.1], num_steps=2, **options)
+        return json.loads(ds.attrs["provenance"])["config"]["backend"]
+
+    q = two_clusters()
+    flat = LeastSquares(np.ones((9, 2)), np.arange(9.0), q.X_val, q.y_val, ridge=0.0)
+    assert engine_of(q) == "compiled"
+    assert engine_of(q, backend="numpy") == "numpy"
+    assert engine_of(q, dtype="float32") == "numpy"
+    assert engine_of(flat) == "numpy"
+
+
+def test_an_error_in_progress_stops_the_threads() -> None:
+    def refuse(share: float) -> None:
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        sweep(two_clusters(), alpha=[0.1], beta=[0.1], num_steps=10**7, progress=refuse)
+
+
+def test_the_kernel_runs_where_nothing_can_be_cached(monkeypatch) -> None:
+    calls = []
+
+    def njit(**options):
+        calls.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(kernel.numba, "njit", njit)
+    assert kernel.load_kernel.__wrapped__()
+    assert [bool(options.get("cache")) for options in calls] == [True, False]
+
+
+@pytest.mark.parametrize("value, expected", [("3", 3), ("1", 1)])
+def test_threads_are_those_that_were_asked_for(value: str, expected: int, monkeypatch) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", value)
+    assert num_threads() == expected
