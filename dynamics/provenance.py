@@ -90,6 +90,7 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
+@lru_cache
 def _version(name: str) -> str:
     try:
         return metadata.version(name)

@@ -10,6 +10,7 @@ import numpy as np
 from ..problems import LeastSquares, Problem, SoftmaxRegression
 from ..types import Array
 from .cells import Cells, Plan
+from .compiled import MAX_PARAMS
 from .least_squares import LeastSquaresEngine
 from .oracles import OracleEngine
 
@@ -26,15 +27,11 @@ class Engine(Protocol):
         ...
 
 
-MIN_ITERATIVE = 32
-"""Parameters from which on conjugate gradients beat forming and factoring the Hessians."""
-
-
 def make_engine(problem: Problem, plan: Plan, *, is_plain: bool) -> tuple[str, Engine]:
     """Return the engine for this problem with its name: the reference where ``is_plain``."""
     is_plain = is_plain or problem.dtype != np.float64
     if isinstance(problem, LeastSquares):
-        if is_plain or problem.num_params < MIN_ITERATIVE or problem.ridge == 0:
+        if is_plain or problem.num_params <= MAX_PARAMS or problem.ridge == 0:
             return "numpy", LeastSquaresEngine(problem, plan)
         from .iterative import IterativeEngine
 

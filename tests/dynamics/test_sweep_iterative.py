@@ -21,7 +21,7 @@ def engine_of(ds) -> str:
 
 @pytest.mark.parametrize(
     "n, p, ridge, num_steps",
-    [(90, 40, 1e-2, 200), (40, 48, 1e-2, 150), (700, 33, 1e-6, 120)],
+    [(110, 50, 1e-2, 200), (40, 60, 1e-2, 150), (700, 49, 1e-6, 120)],
 )
 def test_every_insensitive_cell_equals_the_plain_loop(n, p, ridge, num_steps) -> None:
     """On grids whose cells stay broad, collapse to one sample, or diverge."""
@@ -43,7 +43,7 @@ def test_every_insensitive_cell_equals_the_plain_loop(n, p, ridge, num_steps) ->
 
 
 def test_statuses_and_variables_are_those_of_the_reference() -> None:
-    q = two_clusters(900, 36, 60)
+    q = two_clusters(1500, 50, 60)
     rates = {"alpha": [0.01, 5.0], "beta": [1e-3, 1e-2], "num_steps": 40, "save_steps": 20}
     fast, slow = sweep(q, **rates), sweep(q, **rates, backend="numpy")
     assert set(fast) == set(slow)
@@ -57,8 +57,8 @@ def test_statuses_and_variables_are_those_of_the_reference() -> None:
 
 
 def test_a_cell_does_not_depend_on_its_neighbours(monkeypatch) -> None:
-    q = two_clusters(120, 40, 60)
-    beta = np.geomspace(1e-4, 1e-2, 9)
+    q = two_clusters(120, 50, 60)
+    beta = np.geomspace(1e-4, 4e-3, 9)
     whole = sweep(q, alpha=[0.01, 0.02], beta=beta, num_steps=60)
     monkeypatch.setattr(engine, "TILE_NUMBERS", 1)
     monkeypatch.setattr(engine, "MAX_CHUNK", 3)
@@ -71,8 +71,8 @@ def test_a_cell_does_not_depend_on_its_neighbours(monkeypatch) -> None:
 @pytest.mark.parametrize("name, value", [("CREDIT", -1), ("CREDIT", 10**9), ("CAP", 0)])
 def test_no_choice_of_the_preconditioner_changes_the_result(monkeypatch, name, value) -> None:
     """Always new, never renewed, always the direct solver."""
-    q = two_clusters(100, 34, 60)
-    rates = {"alpha": [0.01, 0.03], "beta": [1e-3, 1e-2], "num_steps": 50}
+    q = two_clusters(130, 52, 60)
+    rates = {"alpha": [0.01, 0.03], "beta": [1e-3, 4e-3], "num_steps": 50}
     usual = sweep(q, **rates)
     monkeypatch.setattr(adjoints, name, value)
     assert_allclose(sweep(q, **rates).theta, usual.theta, rtol=0, atol=1e-11)
@@ -80,7 +80,7 @@ def test_no_choice_of_the_preconditioner_changes_the_result(monkeypatch, name, v
 
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_threads_do_not_change_the_numbers(monkeypatch, threads: str) -> None:
-    q = two_clusters(100, 34, 60)
+    q = two_clusters(130, 52, 60)
     rates = {"alpha": [0.01], "beta": np.geomspace(1e-4, 1e-2, 8), "num_steps": 20}
     usual = sweep(q, **rates, backend="numpy")
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
@@ -88,14 +88,14 @@ def test_threads_do_not_change_the_numbers(monkeypatch, threads: str) -> None:
 
 
 def test_what_the_engine_does_not_suit_runs_in_numpy() -> None:
-    q = two_clusters(60, 33, 40)
+    q = two_clusters(90, 49, 60)
     flat = LeastSquares(q.X, q.y, q.X_val, q.y_val, ridge=0.0)
     once = {"alpha": [0.01], "beta": [0.01], "num_steps": 2}
     assert engine_of(sweep(q, **once)) == "iterative"
     assert engine_of(sweep(q, **once, backend="numpy")) == "numpy"
     assert engine_of(sweep(q, **once, dtype="float32")) == "numpy"
     assert engine_of(sweep(flat, **once)) == "numpy"
-    assert engine_of(sweep(two_clusters(60, 31, 40), **once)) == "compiled"
+    assert engine_of(sweep(two_clusters(60, 48, 40), **once)) == "compiled"
 
 
 @pytest.mark.parametrize("n, p, width", [(7, 3, 2), (500, 100, 32), (5, 600, 32)])

@@ -18,7 +18,7 @@ from ..cells import Plan
 
 __all__ = ["MAX_PARAMS", "run", "suits"]
 
-MAX_PARAMS = 31
+MAX_PARAMS = 48
 """Largest p for which the p(p+3)/2 moments of every step are worth their sums."""
 
 
