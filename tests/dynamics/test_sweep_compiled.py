@@ -13,7 +13,7 @@ from warmflow.dynamics import LeastSquares, Status, sweep
 from warmflow.dynamics.statistics import describe
 from warmflow.dynamics.sweeps.compiled import engine, kernel, layout, suits
 from warmflow.dynamics.sweeps.compiled.exponential import FLOOR, exp2_lanes
-from warmflow.dynamics.sweeps.compiled.lanes import WIDTH, load_rows, pointers, store
+from warmflow.dynamics.sweeps.compiled.lanes import WIDTH, Doubles, load_rows, reader, store, words
 from warmflow.dynamics.sweeps.workers import num_threads
 
 from .cases import two_clusters
@@ -124,11 +124,13 @@ def test_jumps_of_thousands_of_logits() -> None:
 def test_powers_of_two() -> None:
     """To 1.1 units in the last place over the whole range, exact at integers, clipped outside."""
 
+    read = reader(_Pair)
+
     @numba.njit
-    def powers(memory):
-        x = pointers(memory)
-        for k in range(0, memory.x.size, WIDTH * WIDTH):
-            store(x.y, k, exp2_lanes(load_rows(x.x, k)))
+    def powers(memory, size):
+        pair = read(memory)
+        for k in range(0, size, WIDTH * WIDTH):
+            store(pair.y, k, exp2_lanes(load_rows(pair.x, k)))
 
     rng = np.random.default_rng(0)
     near, far = rng.uniform(-1.5, 1.5, 512), rng.uniform(FLOOR, 1023, 512)
@@ -136,7 +138,7 @@ def test_powers_of_two() -> None:
     edges = np.concatenate([[-np.inf, -1e300, FLOOR, 1023, 1e4, np.inf], np.zeros(58)])
     x = np.concatenate([near, far, whole, edges])
     y = np.empty_like(x)
-    powers(_Pair(x, y))
+    powers(words(_Pair(x, y)), x.size)
     getcontext().prec = 40
     exact = [Decimal(2) ** Decimal(float(v)) for v in x[:1024]]
     errors = [
@@ -149,8 +151,8 @@ def test_powers_of_two() -> None:
 
 
 class _Pair(NamedTuple):
-    x: np.ndarray
-    y: np.ndarray
+    x: Doubles
+    y: Doubles
 
 
 def test_the_provenance_names_the_engine_that_ran() -> None:

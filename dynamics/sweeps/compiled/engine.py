@@ -19,7 +19,7 @@ from ...status import Status
 from ..cells import Plan
 from ..workers import num_threads
 from .kernel import load_kernel
-from .lanes import WIDTH
+from .lanes import WIDTH, words
 from .layout import Data, Grid, Table, new_block, pack_data, pack_grid
 
 __all__ = ["choose_width", "run_compiled"]
@@ -88,11 +88,13 @@ def _run_tasks(
     edges = np.linspace(0, blocks, min(blocks, threads * TASKS_PER_THREAD) + 1).astype(int)
     steps_done = np.zeros(edges.size - 1, dtype=np.int64)
     stop = np.zeros(1, dtype=np.int64)
-    kernel = load_kernel()
+    kernel, shared = load_kernel(), [words(data), words(grid)]
+    results = words(table)
 
     def task(k: int) -> None:
         block = new_block(data, grid, width)
-        kernel(data, grid, block, table, width, edges[k], edges[k + 1], steps_done, k, stop)
+        memory = (*shared, words(block), results)
+        kernel(*memory, width, int(edges[k]), int(edges[k + 1]), steps_done, k, stop)
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         waiting: set[Future[None]] = {pool.submit(task, k) for k in range(edges.size - 1)}

@@ -14,7 +14,8 @@ from typing import Any
 
 import numba
 
-from .lanes import pointers
+from .lanes import reader
+from .layout import Block, Data, Grid, Table
 from .statistics import record
 from .step import advance, begin
 
@@ -40,12 +41,14 @@ def _fingerprint() -> int:
 
 
 def _define(fingerprint: int) -> Callable[..., Any]:
+    read_data, read_grid, read_block, read_table = map(reader, (Data, Grid, Block, Table))
+
     def run_blocks(  # type: ignore[no-untyped-def]
         shared, cells, memory, results, width, first, last, steps_done, slot, stop
     ):
         version = fingerprint
-        data, grid = pointers(shared), pointers(cells)
-        block, table = pointers(memory), pointers(results)
+        data, grid = read_data(shared), read_grid(cells)
+        block, table = read_block(memory), read_table(results)
         for number in range(first, last):
             start = number * width
             begin(data, grid, block, width, start)

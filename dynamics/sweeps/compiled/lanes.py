@@ -6,7 +6,7 @@ repetition. Every operation becomes the vector instructions of one row after the
 kernel written in these types is unrolled and vectorised as it stands, whatever the compiler thinks
 of its loops. Machines without 512-bit registers take two or four instructions for one.
 
-Memory is reached through plain pointers (:func:`pointers`): Numba counts the references of arrays
+Memory is reached through plain pointers (:func:`reader`): Numba counts the references of arrays
 at every mention, which costs more than the arithmetic. Positions count numbers, not vectors.
 """
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import numpy as np
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
@@ -24,6 +25,9 @@ from numba.extending import lower_builtin, models, register_model
 
 __all__ = [
     "WIDTH",
+    "Bytes",
+    "Doubles",
+    "Integers",
     "Lanes",
     "all_above",
     "dot_rows",
@@ -32,11 +36,12 @@ __all__ = [
     "load",
     "load_rows",
     "magnitude",
-    "pointers",
+    "reader",
     "spread",
     "store",
     "sum_rows",
     "where_above",
+    "words",
 ]
 
 WIDTH = 8
@@ -44,6 +49,11 @@ WIDTH = 8
 
 intrinsic: Any = extending.intrinsic
 """What it decorates is called with other arguments than it is defined with."""
+
+Doubles = Annotated[np.ndarray, "float64"]
+Integers = Annotated[np.ndarray, "int64"]
+Bytes = Annotated[np.ndarray, "int8"]
+"""Fields of the named tuples that kernels read."""
 
 DOUBLE, INT = ir.DoubleType(), ir.IntType(64)
 VECTOR, BITS = ir.VectorType(DOUBLE, WIDTH), ir.VectorType(INT, WIDTH)
@@ -212,25 +222,60 @@ def _place(builder: Any, array: Any, start: Any, shift: int) -> Any:
     return builder.gep(array, [builder.add(start, INT(shift))])
 
 
-@intrinsic
-def pointers(typing_context: Any, record: Any) -> Any:
-    """Return a named tuple with pointers to the data in the place of its arrays."""
-    kinds = [
-        types.CPointer(kind.dtype) if isinstance(kind, types.Array) else kind
-        for kind in record.types
-    ]
-    result = types.NamedTuple(kinds, record.instance_class)
+def words(record: Any) -> np.ndarray:
+    """Return the fields of a named tuple as 64-bit words: addresses, integers, bits of floats."""
+    out = np.empty(len(record), dtype=np.int64)
+    for k, field in enumerate(record):
+        if isinstance(field, np.ndarray):
+            out[k] = field.ctypes.data
+        elif isinstance(field, float):
+            out[k] = np.float64(field).view(np.int64)
+        else:
+            out[k] = field
+    return out
 
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        values = []
-        for k, kind in enumerate(record.types):
-            value = builder.extract_value(args[0], k)
-            if isinstance(kind, types.Array):
-                value = context.make_array(kind)(context, builder, value=value).data
-            values.append(value)
-        return context.make_tuple(builder, result, values)
 
-    return result(record), code
+def reader(record_type: type) -> Any:
+    """Return a function for kernels that turns :func:`words` back into a named tuple.
+
+    Arrays become pointers to what their annotation says: the kernel sees one argument, where named
+    tuples of arrays would have to be unpacked by code that takes seconds to compile. Whoever calls
+    keeps the arrays alive.
+    """
+    hints = get_type_hints(record_type, include_extras=True)
+    kinds = [_field_kind(annotation) for annotation in hints.values()]
+    result = types.NamedTuple(kinds, record_type)
+
+    @intrinsic
+    def read(typing_context: Any, table: Any) -> Any:
+        def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            data = context.make_array(sig.args[0])(context, builder, value=args[0]).data
+            loaded = [builder.load(builder.gep(data, [INT(k)])) for k in range(len(kinds))]
+            values = [
+                _from_word(context, builder, word, kind)
+                for word, kind in zip(loaded, kinds, strict=True)
+            ]
+            return context.make_tuple(builder, result, values)
+
+        return result(table), code
+
+    return read
+
+
+def _field_kind(annotation: Any) -> Any:
+    """Return the Numba type of a field."""
+    if get_origin(annotation) is Annotated:
+        return types.CPointer(getattr(types, get_args(annotation)[1]))
+    return {float: types.float64, int: types.int64, bool: types.boolean}[annotation]
+
+
+def _from_word(context: Any, builder: Any, word: Any, kind: Any) -> Any:
+    """Return the value that a word stands for."""
+    if isinstance(kind, types.CPointer):
+        return builder.inttoptr(word, context.get_value_type(kind))
+    if isinstance(kind, types.Float):
+        return builder.bitcast(word, DOUBLE)
+    return builder.trunc(word, ir.IntType(1)) if kind == types.boolean else word
 
 
 def _read(rows: int) -> Callable[..., Any]:

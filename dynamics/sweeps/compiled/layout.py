@@ -15,7 +15,7 @@ import numpy as np
 from ...features import num_features, quadratic_features
 from ...problems import LeastSquares
 from ..cells import Plan
-from .lanes import WIDTH
+from .lanes import WIDTH, Bytes, Doubles, Integers
 
 __all__ = ["Block", "Data", "Grid", "Table", "aligned", "new_block", "pack_data", "pack_grid"]
 
@@ -31,14 +31,14 @@ class Data(NamedTuple):
     All are stored flat.
     """
 
-    rows: np.ndarray
-    features: np.ndarray
-    log2_w0: np.ndarray
-    clean: np.ndarray
-    largest: np.ndarray
-    val_hessian: np.ndarray
-    val_target: np.ndarray
-    theta0: np.ndarray
+    rows: Doubles
+    features: Doubles
+    log2_w0: Doubles
+    clean: Doubles
+    largest: Doubles
+    val_hessian: Doubles
+    val_target: Doubles
+    theta0: Doubles
     ridge: float
     num_samples: int
     num_params: int
@@ -49,14 +49,14 @@ class Data(NamedTuple):
 class Grid(NamedTuple):
     """Steps of the cells, ``(blocks, width)`` stored flat, which they are, and when to record."""
 
-    rho: np.ndarray
-    eta: np.ndarray
-    cells: np.ndarray
+    rho: Doubles
+    eta: Doubles
+    cells: Integers
     num_cells: int
     num_steps: int
-    save_steps: np.ndarray
+    save_steps: Integers
     num_saves: int
-    log2_thresholds: np.ndarray
+    log2_thresholds: Doubles
     num_thresholds: int
     keep_weights: bool
     num_coordinates: int
@@ -69,39 +69,39 @@ class Block(NamedTuple):
     ``matrix`` (p, p) and ``vector`` (p,) serve one cell at a time.
     """
 
-    theta: np.ndarray
-    next_theta: np.ndarray
-    scaled_v: np.ndarray
-    shift: np.ndarray
-    leader: np.ndarray
-    U: np.ndarray
-    log2_w: np.ndarray
-    moments: np.ndarray
-    partial: np.ndarray
-    alive: np.ndarray
-    features: np.ndarray
-    H: np.ndarray
-    v: np.ndarray
-    slope: np.ndarray
-    lane: np.ndarray
-    sums: np.ndarray
-    matrix: np.ndarray
-    vector: np.ndarray
+    theta: Doubles
+    next_theta: Doubles
+    scaled_v: Doubles
+    shift: Doubles
+    leader: Doubles
+    U: Doubles
+    log2_w: Doubles
+    moments: Doubles
+    partial: Doubles
+    alive: Doubles
+    features: Doubles
+    H: Doubles
+    v: Doubles
+    slope: Doubles
+    lane: Doubles
+    sums: Doubles
+    matrix: Doubles
+    vector: Doubles
 
 
 class Table(NamedTuple):
     """Results, ``(cells, saves, ...)`` in order, and the status of the cells."""
 
-    theta: np.ndarray
-    theta_star: np.ndarray
-    U: np.ndarray
-    ess: np.ndarray
-    entropy: np.ndarray
-    support: np.ndarray
-    clean_mass: np.ndarray
-    w: np.ndarray
-    status: np.ndarray
-    last_step: np.ndarray
+    theta: Doubles
+    theta_star: Doubles
+    U: Doubles
+    ess: Doubles
+    entropy: Doubles
+    support: Integers
+    clean_mass: Doubles
+    w: Doubles
+    status: Bytes
+    last_step: Integers
 
 
 def aligned(size: int) -> np.ndarray:

@@ -224,14 +224,15 @@ def _follow_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
     """Let the shift be what the log-weight of the leader will be: the same sums, bit for bit."""
     p, lane, rows = data.num_params, block.lane, data.rows
     for k in range(WIDTH):
-        tile, i = divmod(int(block.leader[h + k]), WIDTH)
-        lane[k] = rows[(tile * (p + 1) + p) * WIDTH + i]
-        lane[WIDTH + k] = block.log2_w[(tile * width + h + i) * WIDTH + k]
+        leader = int(block.leader[h + k])
+        tile, i = leader // WIDTH * WIDTH, leader % WIDTH
+        lane[k] = rows[tile * (p + 1) + p * WIDTH + i]
+        lane[WIDTH + k] = block.log2_w[tile * width + (h + i) * WIDTH + k]
     r, log2_w, a = -load(lane, 0), load(lane, WIDTH), load(block.alive, h) * 0.0
     for j in range(p):
         for k in range(WIDTH):
-            tile, i = divmod(int(block.leader[h + k]), WIDTH)
-            lane[k] = rows[(tile * (p + 1) + j) * WIDTH + i]
+            leader = int(block.leader[h + k])
+            lane[k] = rows[leader // WIDTH * WIDTH * (p + 1) + j * WIDTH + leader % WIDTH]
         x = load(lane, 0)
         r = fma(x, load(block.theta, j * width + h), r)
         a = fma(x, load(block.scaled_v, j * width + h), a)
