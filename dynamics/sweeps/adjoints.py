@@ -43,17 +43,20 @@ class Adjoints:
     rows : RowBlocks
         X in blocks that suit products with vectors of all cells.
     squares : RowBlocks
-        X in single precision, in blocks that suit ``X^T diag(w) X``.
+        X in units of ``unit`` and in single precision, in blocks that suit ``X^T diag(w) X``.
+    unit : float
+        Of the order of the entries of X.
     size : int
         Number of cells.
     """
 
     def __init__(
-        self, problem: LeastSquares, rows: RowBlocks, squares: RowBlocks, size: int
+        self, problem: LeastSquares, rows: RowBlocks, squares: RowBlocks, unit: float, size: int
     ) -> None:
         p = problem.num_params
         self.rows, self.squares = rows, squares
         self.ridge = problem.ridge
+        self.scale = unit**-2
         self.inverse = np.zeros((size, p, p), dtype=np.float32)
         self.debt = np.full(size, CREDIT + 1)
 
@@ -80,13 +83,14 @@ class Adjoints:
         energy = np.abs(np.vecdot(guess, Hv))
         X, columns = self.rows.blocks, self.rows.columns
         correction, count = correct_cells(
-            X, columns, w, self.ridge, self.inverse, b - Hv, energy, TOLERANCE, CAP
+            X, columns, w, self.ridge, self.inverse, self.scale, b - Hv, energy, TOLERANCE, CAP
         )
         v = guess + correction
         spent = np.where(np.isfinite(self.inverse[:, 0, 0]), CREDIT + 1, CREDIT // 8)
         self.debt += np.where(count < 0, spent, np.maximum(count - FREE, 0))
-        solved = np.ones(len(b), dtype=bool)
-        for k in np.flatnonzero((count < 0) & np.isfinite(b).all(axis=-1)):
+        solved, sound = np.ones(len(b), dtype=bool), np.isfinite(b).all(axis=-1)
+        v[~sound] = np.nan
+        for k in np.flatnonzero((count < 0) & sound):
             H = self.rows.gram(w[:, k])
             H.flat[:: len(H) + 1] += self.ridge
             try:
@@ -102,7 +106,7 @@ class Adjoints:
         H = self.squares.gram(
             self.squares.cut(np.where(flat > SMALLEST, flat, 0.0).astype(np.float32))[:, 0]
         )
-        H.flat[:: p + 1] += self.ridge
+        H.flat[:: p + 1] += self.ridge * self.scale
         self.inverse[k] = _inverse(H)
         self.debt[k] = 0
 
@@ -114,7 +118,7 @@ def _inverse(H: np.ndarray) -> np.ndarray:
     digits that it shares with the plain algorithm (see ``SMALL_PIVOT``) as much as for speed.
     """
     factor, info = spotrf(H.T, lower=1)
-    if info == 0 and (factor.diagonal() ** 2 < SMALL_PIVOT * H.diagonal()).any():
+    if info == 0 and not (factor.diagonal() ** 2 >= SMALL_PIVOT * H.diagonal()).all():
         info = 1
     if info == 0:
         half, info = spotri(factor, lower=1, overwrite_c=1)

@@ -209,15 +209,19 @@ def _run(
     with np.errstate(all="ignore"):
         for start in range(0, num_cells, engine.tile):
             index = np.arange(start, min(start + engine.tile, num_cells))
-            for k, (_, cells) in enumerate(engine.advance(index)):
+
+            def report(share: float, start: int = start, size: int = index.size) -> None:
+                if progress is not None:
+                    progress((start + size * share) / num_cells)
+
+            for k, (_, cells) in enumerate(engine.advance(index, progress and report)):
                 for name, values in _snapshot(problem, cells, keep_weights, thresholds).items():
                     if name not in table:
                         table[name] = np.empty(
                             (num_cells, num_saves, *values.shape[1:]), values.dtype
                         )
                     table[name][index, k] = values
-                if progress is not None:
-                    progress((start + index.size * (k + 1) / num_saves) / num_cells)
+            report(1.0)
     table["status"], table["last_step"] = table["status"][:, -1], table["last_step"][:, -1]
     return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..problems import LeastSquares, Problem, SoftmaxRegression
 from ..types import Array
 from .cells import Cells, Plan
-from .compiled import MAX_PARAMS
+from .compiled import MAX_PARAMS, has_firm_ridge
 from .least_squares import LeastSquaresEngine
 from .oracles import OracleEngine
 
@@ -22,8 +22,13 @@ class Engine(Protocol):
 
     tile: int
 
-    def advance(self, index: Array) -> Iterator[tuple[int, Cells]]:
-        """Yield ``(step, cells)`` at each saved step of the cells ``index``."""
+    def advance(
+        self, index: Array, report: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, Cells]]:
+        """Yield ``(step, cells)`` at each saved step of the cells ``index``.
+
+        ``report`` is called with the share of their steps that is done.
+        """
         ...
 
 
@@ -31,7 +36,7 @@ def make_engine(problem: Problem, plan: Plan, *, is_plain: bool) -> tuple[str, E
     """Return the engine for this problem with its name: the reference where ``is_plain``."""
     is_plain = is_plain or problem.dtype != np.float64
     if isinstance(problem, LeastSquares):
-        if is_plain or problem.num_params <= MAX_PARAMS or problem.ridge == 0:
+        if is_plain or problem.num_params <= MAX_PARAMS or not has_firm_ridge(problem):
             return "numpy", LeastSquaresEngine(problem, plan)
         from .iterative import IterativeEngine
 

@@ -14,7 +14,8 @@ where they do not suffice; what is badly conditioned is left to the direct solve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -52,9 +53,12 @@ class IterativeEngine:
         width = min(MAX_CHUNK, max(MIN_CHUNK, CHUNK_NUMBERS // max(n, p * p)), max(1, share))
         self.width = width
         self.rows = RowBlocks(problem.X, 2 * width)
-        self.squares = RowBlocks(problem.X.astype(np.float32), p)
+        self.unit = float(np.abs(problem.X).max()) or 1.0
+        self.squares = RowBlocks((problem.X / self.unit).astype(np.float32), p)
 
-    def advance(self, index: Array) -> Iterator[tuple[int, Cells]]:
+    def advance(
+        self, index: Array, report: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, Cells]]:
         """Yield ``(step, cells)`` at each saved step of the cells ``index``."""
         size = index.size
         theta, log_w = np.tile(self.plan.theta0, (size, 1)), np.tile(self.plan.log_w0, (size, 1))
@@ -63,7 +67,7 @@ class IterativeEngine:
         # neighbours in a chunk should need about as many iterations, and the hardest start first
         order = np.lexsort((self.plan.rho[index], self.plan.eta[index]))[::-1]
         parts = np.split(order, range(self.width, size, self.width))
-        return march(tile, parts, lambda part: _Chunk(self, tile, part), self.plan.save_steps)
+        return march(tile, parts, lambda part: _Chunk(self, tile, part), self.plan, report)
 
 
 class _Chunk:
@@ -81,11 +85,11 @@ class _Chunk:
         self.w = np.exp(self.log_w)
         self.y = self.rows.cut(self.problem.y[None])
         self.history = History(np.zeros_like(self.theta), MAX_ORDER)
-        self.adjoints = Adjoints(self.problem, self.rows, engine.squares, len(part))
+        self.adjoints = Adjoints(self.problem, self.rows, engine.squares, engine.unit, len(part))
 
-    def run(self, step: int) -> None:
-        """Go on to ``step`` and write the states into ``cells``."""
-        while self.step < step and self.cells.alive.size:
+    def run(self, step: int, stop: threading.Event) -> None:
+        """Go on to ``step``, unless told to stop, and write the states into ``cells``."""
+        while self.step < step and self.cells.alive.size and not stop.is_set():
             self._advance()
             self.step += 1
         if self.cells.alive.size:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ..compiling import compile_cached
+
 __all__ = ["correct_cells"]
 
 LARGEST_STEP = 1e5
@@ -39,18 +41,28 @@ def _times_hessian(rows, columns, w, ridge, cells, d, Hd):  # type: ignore[no-un
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def _precondition(P, r, single, z):  # type: ignore[no-untyped-def]
-    """Write ``P r`` into z and return ``r . z``; P is in single precision."""
+def _precondition(P, r, scale, single, z):  # type: ignore[no-untyped-def]
+    """Write ``scale P r`` into z and return ``r . z``; P is in single precision.
+
+    r is cast in units of its largest entry: single precision ends at 1e38.
+    """
     p = r.size
+    unit = 0.0
     for j in range(p):
-        single[j] = r[j]
+        unit = max(unit, abs(r[j]))
+    if not 0.0 < unit < np.inf:
+        z[:] = 0.0
+        return 0.0 if unit == 0.0 else np.nan
+    inverse, scale = 1.0 / unit, scale * unit
+    for j in range(p):
+        single[j] = r[j] * inverse
     out = 0.0
     for i in range(p):
         row = P[i]
         total = np.float32(0.0)
         for j in range(p):
             total += row[j] * single[j]
-        z[i] = total
+        z[i] = total * scale
         out += r[i] * z[i]
     return out
 
@@ -63,8 +75,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(nogil=True, error_model="numpy", cache=True)
-def correct_cells(rows, columns, w, ridge, P, residual, energy, tol, cap):  # type: ignore[no-untyped-def]
+def _correct_cells(rows, columns, w, ridge, P, scale, residual, energy, tol, cap):  # type: ignore[no-untyped-def]
     r"""Return ``H^{-1} residual`` (b, p) and the iterations (b,), -1 where they did not converge.
 
     Parameters
@@ -74,7 +85,8 @@ def correct_cells(rows, columns, w, ridge, P, residual, energy, tol, cap):  # ty
     w : (k, b, r)
     ridge : float
     P : (b, p, p) float32
-        The preconditioners.
+        The preconditioners, in units of ``scale``.
+    scale : float
     residual : (b, p)
         Right-hand sides; overwritten.
     energy : (b,)
@@ -91,7 +103,7 @@ def correct_cells(rows, columns, w, ridge, P, residual, energy, tol, cap):  # ty
     iterations = np.full(b, -1)
     cells = np.arange(b)
     for k in range(b):
-        rz[k] = _precondition(P[k], residual[k], single, z)
+        rz[k] = _precondition(P[k], residual[k], scale, single, z)
         goal[k] = tol**2 * (energy[k] + abs(rz[k]))
         d[k] = z
     for count in range(cap + 1):
@@ -99,7 +111,7 @@ def correct_cells(rows, columns, w, ridge, P, residual, energy, tol, cap):  # ty
         m = 0
         for q in range(cells.size):
             k = cells[q]
-            if abs(rz[k]) <= goal[k]:
+            if abs(rz[k]) <= goal[k] < np.inf:
                 iterations[k] = count
             elif rz[k] > 0.0:
                 cells[m] = k
@@ -120,8 +132,11 @@ def correct_cells(rows, columns, w, ridge, P, residual, energy, tol, cap):  # ty
                 x[k, j] += step * d[q, j]
                 residual[k, j] -= step * Hd[q, j]
             previous = rz[k]
-            rz[k] = _precondition(P[k], residual[k], single, z)
+            rz[k] = _precondition(P[k], residual[k], scale, single, z)
             ratio = rz[k] / previous
             for j in range(p):
                 d[q, j] = z[j] + ratio * d[q, j]
     return x, iterations
+
+
+correct_cells = compile_cached(_correct_cells, nogil=True, error_model="numpy")

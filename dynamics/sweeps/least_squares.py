@@ -14,7 +14,7 @@ the log-weights of the support would lose digits that the plain algorithm keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -43,7 +43,9 @@ class LeastSquaresEngine:
         self._ridge = problem.ridge * np.eye(self.num_params, dtype=problem.X.dtype)
         self._columns = np.ascontiguousarray(problem.X.T)
 
-    def advance(self, index: Array) -> Iterator[tuple[int, Cells]]:
+    def advance(
+        self, index: Array, report: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, Cells]]:
         """Yield ``(step, cells)`` at each saved step of the cells ``index``."""
         cells = self._start(index)
         theta, log_w, U = cells.theta, cells.log_w, cells.U
@@ -61,6 +63,8 @@ class LeastSquaresEngine:
                     rho, eta, U = rho[good], eta[good], None if U is None else U[good]
                 theta, log_w = new_theta, new_log_w
                 U = None if U is None else U + eta * change
+            if report is not None:
+                report(step / self.plan.num_steps)
             if step in self.plan.save_steps:
                 cells.write(step, theta=theta, log_w=log_w, **_named(U))
                 yield step, cells

@@ -6,7 +6,7 @@ gradients need few iterations once the cells move slowly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -31,7 +31,9 @@ class OracleEngine:
         dense = problem.num_params**2 if problem.num_params <= DENSE_LIMIT else 0
         self.tile = max(1, TILE_NUMBERS // max(width, dense))
 
-    def advance(self, index: Array) -> Iterator[tuple[int, Cells]]:
+    def advance(
+        self, index: Array, report: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, Cells]]:
         """Yield ``(step, cells)`` at each saved step of the cells ``index``."""
         dtype = self.problem.dtype
         theta = np.tile(self.plan.theta0.astype(dtype), (index.size, 1))
@@ -57,6 +59,8 @@ class OracleEngine:
                     new_theta, new_log_w, v = new_theta[good], new_log_w[good], v[good]
                     rho, eta = rho[good], eta[good]
                 theta, log_w = new_theta, new_log_w
+            if report is not None:
+                report(step / self.plan.num_steps)
             if step in self.plan.save_steps:
                 cells.write(step, theta=theta, log_w=log_w)
                 yield step, cells

@@ -14,7 +14,8 @@ moments of X under the initial weights, of which the leading eigenvectors Q suff
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -64,14 +65,16 @@ class SoftmaxEngine:
         self.basis, self.sigma = np.ascontiguousarray(vectors[:, -rank:]), sigma[-rank:].clip(0)
         self.tail = float(sigma[:-rank].clip(0).mean()) if rank < len(sigma) else 0.0
 
-    def advance(self, index: Array) -> Iterator[tuple[int, Cells]]:
+    def advance(
+        self, index: Array, report: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, Cells]]:
         """Yield ``(step, cells)`` at each saved step of the cells ``index``."""
         size = index.size
         theta, log_w = np.tile(self.plan.theta0, (size, 1)), np.tile(self.plan.log_w0, (size, 1))
         tile = Cells(index, theta, log_w, None)
         order = np.lexsort((self.plan.rho[index], self.plan.eta[index]))[::-1]
         parts = np.split(order, range(self.width, size, self.width))
-        return march(tile, parts, lambda part: _Chunk(self, tile, part), self.plan.save_steps)
+        return march(tile, parts, lambda part: _Chunk(self, tile, part), self.plan, report)
 
 
 class _Chunk:
@@ -91,9 +94,9 @@ class _Chunk:
         self.adjoints = History(np.zeros_like(self.theta), MAX_ORDER)
         self.record = np.tile([UNTRIED, 0.0], (len(part), 1))  # iterations without, with P
 
-    def run(self, step: int) -> None:
-        """Go on to ``step`` and write the states into ``cells``."""
-        while self.step < step and self.cells.alive.size:
+    def run(self, step: int, stop: threading.Event) -> None:
+        """Go on to ``step``, unless told to stop, and write the states into ``cells``."""
+        while self.step < step and self.cells.alive.size and not stop.is_set():
             self._advance()
             self.step += 1
         if self.cells.alive.size:
@@ -161,7 +164,9 @@ class _Chunk:
         self.record *= FORGET
         self.record[np.arange(len(b)), np.where(plain, 0, 1)] = found.iterations
         v, solved = guess + found.x.reshape(guess.shape), np.ones(len(b), dtype=bool)
-        for k in np.flatnonzero(~found.converged & np.isfinite(residual).all(axis=-1)):
+        sound = np.isfinite(residual).all(axis=-1)
+        v[~sound] = np.nan
+        for k in np.flatnonzero(~found.converged & sound):
             try:
                 v[k] = self._inward(self.problem.adjoint(_outward(self.theta[k : k + 1]), w[k]))[0]
             except (ConvergenceError, np.linalg.LinAlgError):
@@ -204,6 +209,8 @@ class _Preconditioner:
         self, engine: SoftmaxEngine, curvature: np.ndarray, ridge: float, plain: np.ndarray
     ) -> None:
         self.basis = engine.basis
+        broken = ~np.isfinite(curvature).all(axis=(1, 2))
+        curvature[broken] = np.eye(curvature.shape[1])
         size, self.vectors = np.linalg.eigh(curvature)
         size = size.clip(0)
         self.rest = 1.0 / (engine.tail * size + ridge)

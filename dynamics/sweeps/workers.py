@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..types import Array
-from .cells import Cells
+from .cells import Cells, Plan
 
-__all__ = ["Chunk", "march", "num_threads", "num_workers"]
+__all__ = ["Chunk", "march", "num_threads", "num_workers", "run_together"]
 
 MAX_WORKERS = 8
 """More threads would mostly wait for the interpreter."""
+
+
+SECONDS_BETWEEN_REPORTS = 0.25
 
 
 class Chunk(Protocol):
     """Some cells of a tile, at the state of the last step that was asked for."""
 
     cells: Cells
+    step: int
 
-    def run(self, step: int) -> None:
-        """Go on to ``step`` and write the states into ``cells``."""
+    def run(self, step: int, stop: threading.Event) -> None:
+        """Go on to ``step``, unless told to stop, and write the states into ``cells``."""
 
 
 def num_threads() -> int:
@@ -42,11 +48,45 @@ def num_workers() -> int:
     return min(num_threads(), MAX_WORKERS)
 
 
+def run_together(
+    tasks: Sequence[Callable[[], None]],
+    workers: int,
+    *,
+    stop: Callable[[], None],
+    report: Callable[[], None] | None,
+) -> None:
+    """Do the tasks in threads, in their order; report now and then; pass on what interrupts.
+
+    Parameters
+    ----------
+    stop : callable
+        Called after an error or an interrupt: lets the running tasks end soon.
+    report : callable, optional
+        Called in this thread four times a second, and at the end.
+    """
+    timeout = None if report is None else SECONDS_BETWEEN_REPORTS
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            waiting: set[Future[None]] = set()
+            waiting.update(pool.submit(task) for task in tasks)
+            while waiting:
+                done, waiting = wait(waiting, timeout, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                if report is not None:
+                    report()
+        except BaseException:
+            stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def march(
     tile: Cells,
     parts: Sequence[np.ndarray],
     start: Callable[[np.ndarray], Chunk],
-    save_steps: Sequence[int],
+    plan: Plan,
+    report: Callable[[float], None] | None,
 ) -> Iterator[tuple[int, Cells]]:
     """Yield ``(step, tile)`` at each saved step, all chunks having come so far.
 
@@ -58,32 +98,59 @@ def march(
         Positions in the tile of the cells of each chunk, the most laborious first.
     start : callable
         Makes the chunk of these positions.
-    save_steps : sequence of int
+    plan : Plan
+    report : callable, optional
+        Called with the share of the steps that are done.
     """
     chunks = [start(part) for part in parts]
+    workers, stop = min(num_workers(), len(chunks)), threading.Event()
 
-    def run(task: tuple[Array, Chunk, int]) -> None:
-        part, chunk, step = task
+    def run(part: Array, chunk: Chunk, step: int) -> None:
         with np.errstate(all="ignore"):  # of this thread
-            chunk.run(step)
+            chunk.run(step, stop)
         for name in ("theta", "log_w", "U", "status", "last_step"):
             values = getattr(chunk.cells, name)
             if values is not None:
                 getattr(tile, name)[part] = values
 
-    workers = min(num_workers(), len(chunks))
-    with ThreadPoolExecutor(workers) as pool, _calm_blas(workers):
-        for step in save_steps:
+    def tell() -> None:
+        if report is not None:
+            report(sum(chunk.step for chunk in chunks) / (len(chunks) * plan.num_steps))
+
+    tick = None if report is None else tell
+    with _calm_blas(workers):
+        for step in plan.save_steps:
+            tasks = [partial(run, *pair, step) for pair in zip(parts, chunks, strict=True)]
             if step > 0:
-                tasks = [(part, chunk, step) for part, chunk in zip(parts, chunks, strict=True)]
-                list(map(run, tasks) if workers == 1 else pool.map(run, tasks))
+                run_together(tasks, workers, stop=stop.set, report=tick)
             yield step, tile
 
 
-def _calm_blas(workers: int) -> AbstractContextManager[object]:
-    """Keep the BLAS to the calling thread meanwhile, where threadpoolctl is there to ask it."""
+_calm: dict[str, Any] = {"callers": 0, "limits": None}
+_lock = threading.Lock()
+
+
+@contextmanager
+def _calm_blas(workers: int) -> Iterator[None]:
+    """Keep the BLAS to the calling thread meanwhile, where threadpoolctl is there to ask it.
+
+    The limit belongs to the whole process: the first sweep sets it, the last one lifts it.
+    """
     try:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError:
-        return nullcontext()
-    return threadpool_limits(1, user_api="blas") if workers > 1 else nullcontext()
+        threadpool_limits = None
+    if workers == 1 or threadpool_limits is None:
+        yield
+        return
+    with _lock:
+        _calm["callers"] += 1
+        if _calm["callers"] == 1:
+            _calm["limits"] = threadpool_limits(1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _calm["callers"] -= 1
+            if _calm["callers"] == 0:
+                _calm["limits"].restore_original_limits()

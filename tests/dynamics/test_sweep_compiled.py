@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from warmflow.dynamics import LeastSquares, Status, sweep
 from warmflow.dynamics.statistics import describe
-from warmflow.dynamics.sweeps.compiled import engine, kernel, layout, suits
+from warmflow.dynamics.sweeps.compiled import engine, layout, suits
 from warmflow.dynamics.sweeps.compiled.exponential import FLOOR, exp2_lanes
 from warmflow.dynamics.sweeps.compiled.lanes import WIDTH, Doubles, load_rows, reader, store, words
 from warmflow.dynamics.sweeps.workers import num_threads
@@ -176,18 +176,31 @@ def test_an_error_in_progress_stops_the_threads() -> None:
         sweep(two_clusters(), alpha=[0.1], beta=[0.1], num_steps=10**7, progress=refuse)
 
 
-def test_the_kernel_runs_where_nothing_can_be_cached(monkeypatch) -> None:
-    calls = []
+@pytest.mark.parametrize(
+    "theta0, beta", [([1e13, 1e13], 1.0), ([1.7e308, 1.0], 1.0), (None, 1e308)]
+)
+def test_cells_that_die_at_once_keep_their_start(theta0, beta: float) -> None:
+    """Also where theta0 or eta is so large that its products overflow."""
+    q = two_clusters()
+    ds = sweep(q, alpha=[0.01, 0.02], beta=[0.01, beta], num_steps=5, theta0=theta0)
+    dead = ds.status.values != Status.ok
+    assert dead[:, 1].all()
+    assert_allclose(ds.ess.values[dead], 60.0)
+    assert (ds.support.values[dead] == 60).all()
 
-    def njit(**options):
-        calls.append(options)
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
 
-    monkeypatch.setattr(kernel.numba, "njit", njit)
-    assert kernel.load_kernel.__wrapped__()
-    assert [bool(options.get("cache")) for options in calls] == [True, False]
+def test_a_faint_ridge_is_left_to_the_plain_engine() -> None:
+    q = two_clusters(4, 13, ridge=1e-4)
+    assert suits(q)
+    assert not suits(LeastSquares(1e6 * q.X, q.y, q.X_val, q.y_val, ridge=1e-4))
+
+
+def test_threads_and_blocks_keep_to_the_memory() -> None:
+    bound = engine.MEMORY_NUMBERS
+    for n, threads in ((10**6, 2), (10**6, 12), (10**5, 64)):
+        assert engine.choose_width(n, 4096, threads) * threads * n <= bound
+    assert engine.choose_width(10**6, 4096, 1) == engine.MAX_WIDTH
+    assert engine.choose_width(10**6, 3, 1) == WIDTH
 
 
 @pytest.mark.parametrize("value, expected", [("3", 3), ("1", 1)])

@@ -1,17 +1,19 @@
 """Sweeps of least squares with many parameters: conjugate gradients against the plain loop."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from warmflow.dynamics import LeastSquares, Status, sweep, weights
 from warmflow.dynamics.sweeps import adjoints
 from warmflow.dynamics.sweeps import iterative as engine
 from warmflow.dynamics.sweeps.blocks import RowBlocks
 
-from .cases import two_clusters
+from .cases import softmax, two_clusters
 from .plain_loop import STRICT, plain, spread
 
 
@@ -76,6 +78,41 @@ def test_no_choice_of_the_preconditioner_changes_the_result(monkeypatch, name, v
     usual = sweep(q, **rates)
     monkeypatch.setattr(adjoints, name, value)
     assert_allclose(sweep(q, **rates).theta, usual.theta, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("scales", [(1e20, 1.0, 1.0), (1.0, 1e-46, 1.0), (1.0, 1.0, 1e36)])
+def test_units_beyond_single_precision(scales) -> None:
+    """The preconditioners are kept in single precision, which ends at 1e38."""
+    x, y, val = scales
+    q = two_clusters(120, 50, 60)
+    scaled = LeastSquares(x * q.X, y * q.y, x * q.X_val, val * y * q.y_val, ridge=q.ridge * x * x)
+    rates = {"alpha": np.array([0.01]) / x**2, "beta": np.array([2e-3]) / (y * y * val)}
+    fast = sweep(scaled, **rates, num_steps=30)
+    slow = sweep(scaled, **rates, num_steps=30, backend="numpy")
+    assert engine_of(fast) == "iterative"
+    assert slow.ess[0, 0] < 110.0
+    assert_allclose(fast.ess, slow.ess, rtol=1e-9)
+
+
+@pytest.mark.parametrize("make", ["least squares", "softmax"])
+def test_an_error_in_progress_stops_the_threads(make: str) -> None:
+    q = two_clusters(120, 50, 60) if make == "least squares" else softmax(n=30)
+
+    def refuse(share: float) -> None:
+        assert 0.0 <= share < 0.5
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        sweep(q, alpha=[1e-3], beta=[1e-4], num_steps=10**6, progress=refuse)
+
+
+def test_concurrent_sweeps_give_the_blas_back() -> None:
+    q = two_clusters(120, 50, 60)
+    rates = {"alpha": [1e-3], "beta": np.geomspace(1e-5, 1e-4, 8), "num_steps": 40}
+    with threadpool_limits(2, user_api="blas"):
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda _: sweep(q, **rates), range(6)))
+        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {2}
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

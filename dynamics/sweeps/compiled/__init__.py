@@ -16,8 +16,10 @@ import numpy as np
 from ...problems import LeastSquares, Problem
 from ..cells import Plan
 
-__all__ = ["MAX_PARAMS", "run", "suits"]
+__all__ = ["MAX_PARAMS", "has_firm_ridge", "run", "suits"]
 
+FIRM = 64.0
+"""Ridges below so many units of round-off of the largest second moment count as none."""
 MAX_PARAMS = 48
 """Largest p for which the p(p+3)/2 moments of every step are worth their sums."""
 
@@ -25,15 +27,21 @@ MAX_PARAMS = 48
 def suits(problem: Problem) -> bool:
     """Return whether the compiled engine takes the problem.
 
-    Without ridge, collapsed cells end on singular Hessians, where every digit and the status depend
-    on how zeros arise: those stay with the plain engine.
+    Without a firm ridge, collapsed cells end on singular Hessians, where every digit and the status
+    depend on how zeros arise: those stay with the plain engine.
     """
     return (
         isinstance(problem, LeastSquares)
         and problem.num_params <= MAX_PARAMS
         and problem.X.dtype == np.float64
-        and problem.ridge > 0
+        and has_firm_ridge(problem)
     )
+
+
+def has_firm_ridge(problem: LeastSquares) -> bool:
+    """Return whether the ridge is seen beside the round-off of the second moments."""
+    largest = float((problem.X * problem.X).sum(axis=1).max())
+    return problem.ridge > FIRM * float(np.finfo(np.float64).eps) * largest
 
 
 def run(

@@ -9,7 +9,7 @@ the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ...problems import LeastSquares
 from ...statistics import describe_theta
 from ...status import Status
 from ..cells import Plan
-from ..workers import num_threads
+from ..workers import num_threads, run_together
 from .kernel import load_kernel
 from .lanes import WIDTH, words
 from .layout import Data, Grid, Table, new_block, pack_data, pack_grid
@@ -26,9 +26,10 @@ __all__ = ["choose_width", "run_compiled"]
 
 CACHE_NUMBERS = 60_000
 """Log-weights of one block that stay in the second-level cache beside everything else."""
+MEMORY_NUMBERS = 100_000_000
+"""Log-weights of the blocks of all threads together (0.8 GB), where eight lanes allow it."""
 MAX_WIDTH = 32
 TASKS_PER_THREAD = 8
-SECONDS_BETWEEN_REPORTS = 0.25
 CHUNK_NUMBERS = 100_000
 
 
@@ -40,20 +41,23 @@ def run_compiled(
     progress: Callable[[float], None] | None,
 ) -> dict[str, np.ndarray]:
     """Run all cells; return arrays ``(B, saves, ...)``, and ``status``, ``last_step`` ``(B,)``."""
-    threads = num_threads()
-    width = choose_width(problem, plan.rho.size, threads)
+    n = problem.num_samples
+    threads = max(1, min(num_threads(), MEMORY_NUMBERS // (WIDTH * n)))
+    width = choose_width(n, plan.rho.size, threads)
     data = pack_data(problem, plan)
     grid = pack_grid(data, plan, width, thresholds, keep_weights)
     table = _new_table(data, grid)
     _run_tasks(data, grid, table, width, threads, progress)
-    return _named(problem, table, keep_weights)
+    with np.errstate(all="ignore"):
+        return _named(problem, table, keep_weights)
 
 
-def choose_width(problem: LeastSquares, num_cells: int, threads: int) -> int:
+def choose_width(num_samples: int, num_cells: int, threads: int) -> int:
     """Return the lanes of a block: wide where samples are read from afar, narrow where not."""
     fair = -(-num_cells // (threads * WIDTH)) * WIDTH
-    cached = CACHE_NUMBERS // problem.num_samples // WIDTH * WIDTH
-    wanted = cached if cached >= WIDTH else MAX_WIDTH
+    cached = CACHE_NUMBERS // num_samples // WIDTH * WIDTH
+    room = MEMORY_NUMBERS // (threads * num_samples) // WIDTH * WIDTH
+    wanted = cached if cached >= WIDTH else min(MAX_WIDTH, room)
     return max(WIDTH, min(fair, wanted, MAX_WIDTH))
 
 
@@ -88,28 +92,20 @@ def _run_tasks(
     edges = np.linspace(0, blocks, min(blocks, threads * TASKS_PER_THREAD) + 1).astype(int)
     steps_done = np.zeros(edges.size - 1, dtype=np.int64)
     stop = np.zeros(1, dtype=np.int64)
-    kernel, shared = load_kernel(), [words(data), words(grid)]
-    results = words(table)
+    kernel, shared, results = load_kernel(), (words(data), words(grid)), words(table)
 
     def task(k: int) -> None:
-        block = new_block(data, grid, width)
-        memory = (*shared, words(block), results)
-        kernel(*memory, width, int(edges[k]), int(edges[k + 1]), steps_done, k, stop)
+        memory = new_block(data, grid, width)
+        block = int(edges[k]), int(edges[k + 1])
+        kernel(*shared, words(memory), results, width, *block, steps_done, k, stop)
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting: set[Future[None]] = {pool.submit(task, k) for k in range(edges.size - 1)}
-        try:
-            while waiting:
-                timeout = None if progress is None else SECONDS_BETWEEN_REPORTS
-                done, waiting = wait(waiting, timeout, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                if progress is not None:
-                    progress(float(steps_done.sum() / (blocks * grid.num_steps)))
-        except BaseException:
-            stop[0] = 1
-            pool.shutdown(cancel_futures=True)
-            raise
+    def tell() -> None:
+        if progress is not None:
+            progress(float(steps_done.sum() / (blocks * grid.num_steps)))
+
+    tasks = [partial(task, k) for k in range(edges.size - 1)]
+    report = None if progress is None else tell
+    run_together(tasks, threads, stop=lambda: stop.fill(1), report=report)
 
 
 def _named(problem: LeastSquares, table: Table, keep_weights: bool) -> dict[str, np.ndarray]:

@@ -12,8 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numba
+import numpy as np
 
+from ... import status
+from ...compiling import compile_cached, tried
 from .lanes import reader
 from .layout import Block, Data, Grid, Table
 from .statistics import record
@@ -25,17 +27,15 @@ __all__ = ["load_kernel"]
 @lru_cache(maxsize=1)
 def load_kernel() -> Callable[..., None]:
     """Return the kernel, compiled, or from the cache of an earlier process."""
-    run = _define(_fingerprint())
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(run)
-    except RuntimeError:  # neither this folder nor the user's own can be written to
-        return numba.njit(nogil=True, error_model="numpy")(run)
+    run = compile_cached(_define(_fingerprint()), nogil=True, error_model="numpy")
+    nothing = [np.zeros(len(kind._fields), dtype=np.int64) for kind in (Data, Grid, Block, Table)]
+    return tried(run, *nothing, 8, 0, 0, np.zeros(1, np.int64), 0, np.zeros(1, np.int64))
 
 
 def _fingerprint() -> int:
-    """Return a number that changes with any source file of this folder."""
+    """Return a number that changes with any source file that the kernel is made of."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(status.__file__)]:
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "big")
 

@@ -65,12 +65,14 @@ class Grid(NamedTuple):
 class Block(NamedTuple):
     """States and scratch of one block of cells; see the module for the layout.
 
-    ``leader`` holds the number of the sample that each cell is normalised by, as a double;
-    ``matrix`` (p, p) and ``vector`` (p,) serve one cell at a time.
+    ``probe`` is theta as the pass over the samples sees it: zero in dead cells, where it may be
+    beyond all bounds. ``leader`` holds the number of the sample that each cell is normalised by, as
+    a double; ``matrix`` (p, p) and ``vector`` (p,) serve one cell at a time.
     """
 
     theta: Doubles
     next_theta: Doubles
+    probe: Doubles
     scaled_v: Doubles
     shift: Doubles
     leader: Doubles
@@ -180,7 +182,7 @@ def new_block(data: Data, grid: Grid, width: int) -> Block:
     p = data.num_params
     d = num_features(p)
     log2_w = data.num_tiles * WIDTH * width
-    sizes = [p * width, p * width, p * width, width, width, d * width, log2_w]
+    sizes = [p * width, p * width, p * width, p * width, width, width, d * width, log2_w]
     sizes += [(d + 1) * width, (d + 1) * width, width]
     sizes += [WIDTH * d, WIDTH * p * p, WIDTH * p, WIDTH * p, 2 * WIDTH * WIDTH]
     sizes += [WIDTH * (3 + grid.num_thresholds), p * p, p]

@@ -54,11 +54,11 @@ def _advance(data, block, width, tile, h):  # type: ignore[no-untyped-def]
     p = data.num_params
     row = tile * (p + 1) * WIDTH
     x = spread(data.rows, row)
-    r = fma(x, load(block.theta, h), -spread(data.rows, row + p * WIDTH))
+    r = fma(x, load(block.probe, h), -spread(data.rows, row + p * WIDTH))
     a = x * load(block.scaled_v, h)
     for j in range(1, p):
         x = spread(data.rows, row + j * WIDTH)
-        r = fma(x, load(block.theta, j * width + h), r)
+        r = fma(x, load(block.probe, j * width + h), r)
         a = fma(x, load(block.scaled_v, j * width + h), a)
     place = tile * WIDTH * width + h * WIDTH
     log2_w = fma(r, a, load_rows(block.log2_w, place)) - load(block.shift, h)

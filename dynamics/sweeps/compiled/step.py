@@ -52,6 +52,7 @@ def begin(data, grid, block, width, first):  # type: ignore[no-untyped-def]
         block.alive[k] = 1.0 if first + k < grid.num_cells else 0.0
         for j in range(p):
             block.theta[j * width + k] = data.theta0[j]
+            block.probe[j * width + k] = 0.0
     clear(block.leader, np.int64(0), width)
     clear(block.U, np.int64(0), p * (p + 3) // 2 * width)
     for tile in range(data.num_tiles):
@@ -197,21 +198,23 @@ def _bury(grid, block, table, width, first, h, p, step):  # type: ignore[no-unty
 def _commit(block, width, h, p, eta):  # type: ignore[no-untyped-def]
     """Hand v, the shift and U to the living cells; the dead ones stand still."""
     alive = load(block.alive, h)
+    zero = alive * 0.0
     for j in range(p):
         place = j * width + h
-        v = where_above(alive, 0.5, load(block.v, WIDTH * j), 0.0)
-        store(block.v, WIDTH * j, v)
-        store(block.scaled_v, place, v * eta)
-        new, old = load(block.next_theta, place), load(block.theta, place)
-        store(block.next_theta, place, where_above(alive, 0.5, new, old))
-    eta = eta * (1.0 / LOG2_E)
+        v, theta = load(block.v, WIDTH * j), load(block.theta, place)
+        store(block.v, WIDTH * j, where_above(alive, 0.5, v, zero))
+        store(block.scaled_v, place, where_above(alive, 0.5, v * eta, zero))
+        store(block.probe, place, where_above(alive, 0.5, theta, zero))
+        new = where_above(alive, 0.5, load(block.next_theta, place), theta)
+        store(block.next_theta, place, new)
+    eta = where_above(alive, 0.5, eta * (1.0 / LOG2_E), zero)
     f = 0
     for a in range(p):
-        v_a, theta_a = load(block.v, WIDTH * a) * eta, load(block.theta, a * width + h)
+        v_a, theta_a = load(block.v, WIDTH * a) * eta, load(block.probe, a * width + h)
         for b in range(a, p):
             change = theta_a * (load(block.v, WIDTH * b) * eta)
             if b > a:
-                change = fma(load(block.theta, b * width + h), v_a, change)
+                change = fma(load(block.probe, b * width + h), v_a, change)
             store(block.U, f * width + h, load(block.U, f * width + h) + change)
             f += 1
     for a in range(p):
@@ -234,7 +237,7 @@ def _follow_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
             leader = int(block.leader[h + k])
             lane[k] = rows[leader // WIDTH * WIDTH * (p + 1) + j * WIDTH + leader % WIDTH]
         x = load(lane, 0)
-        r = fma(x, load(block.theta, j * width + h), r)
+        r = fma(x, load(block.probe, j * width + h), r)
         a = fma(x, load(block.scaled_v, j * width + h), a)
     store(block.shift, h, where_above(load(block.alive, h), 0.5, fma(r, a, log2_w), 0.0))
 
