@@ -137,24 +137,38 @@ def run(table: dict, rounds: int) -> dict:
     return summary
 
 
+LINES = {
+    "ours": ("warmflow", "o-", "#0072B2"),
+    "jax": ("JAX", "s--", "#D55E00"),
+    "numpy": ("NumPy engine", "^-.", "#009E73"),
+}
+"""Labels, styles and colours (Okabe and Ito) of the implementations in the figure."""
+
+
 def draw(rows: dict, path: Path) -> None:
-    """Draw time per cell and step against n, p and B."""
+    """Draw time per cell and step against n, p and B, with the bound of the machine."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 3, figsize=(9, 3), sharey=False, layout="constrained")
-    labels = {"n": "samples n", "p": "parameters p", "B": "cells B"}
+    figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+    labels = {
+        "n": "samples n (p = 5)",
+        "p": "parameters p (n = 500, B = 256)",
+        "B": "cells B (n = 200, p = 5)",
+    }
     for ax, letter in zip(panels, "npB", strict=True):
         chosen = {k: row for k, row in rows.items() if k.startswith(letter + "=")}
         x = [int(name.split("=")[1]) for name in chosen]
-        for peer, marker in (("ours", "o-"), ("jax", "s--"), ("numpy", "^:")):
-            y = [
-                1e6 * row["seconds"][peer] / row["shape"]["cells"] / row["shape"]["steps"]
-                for row in chosen.values()
-            ]
-            ax.loglog(x, y, marker, label={"ours": "warmflow", "jax": "JAX"}.get(peer, "NumPy"))
+        units = [1e6 / row["shape"]["cells"] / row["shape"]["steps"] for row in chosen.values()]
+        for peer, (label, style, colour) in LINES.items():
+            seconds = [row["seconds"][peer] for row in chosen.values()]
+            y = [unit * second for unit, second in zip(units, seconds, strict=True)]
+            ax.loglog(x, y, style, color=colour, label=label, markersize=4)
+        bound = [unit * row["bound"] for unit, row in zip(units, chosen.values(), strict=True)]
+        ax.loglog(x, bound, ":", color="0.4", label="bound (direct methods)")
         ax.set_xlabel(labels[letter])
+        ax.grid(visible=True, which="major", color="0.9")
     panels[0].set_ylabel("time per cell and step (µs)")
-    panels[0].legend(frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -171,7 +185,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=None)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--redraw", action="store_true", help="only draw what lies in --out")
     choice = parser.parse_args()
+    if choice.redraw:
+        stored = json.loads((choice.out / "sweeps.json").read_text(encoding="utf-8"))
+        draw(stored["rows"], choice.out / "sweeps.png")
+        return
     table = QUICK if choice.quick else {**NAMED, **FAST, **SMALL, **AXES}
     if choice.only is not None:
         table = {name: work for name, work in table.items() if name in choice.only}

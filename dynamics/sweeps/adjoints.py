@@ -13,6 +13,7 @@ from scipy.linalg.lapack import spotrf, spotri
 from ..problems import LeastSquares
 from .blocks import RowBlocks
 from .krylov import correct_cells
+from .least_squares import solve_cells
 
 __all__ = ["Adjoints"]
 
@@ -30,6 +31,10 @@ SMALL_PIVOT = 1e-2
 A Hessian stands still once the weights have left all but a few samples, and the log-weights collect
 what round-off makes of its inverse, step by step.
 """
+UNSEEN = 1e-24
+"""Weights, relative to the largest, that round-off of H swallows."""
+RETRY = 16
+"""Steps after which a cell that was left to the direct solver is tried again."""
 SMALLEST = 1e-30
 """Weights below this are left out of a preconditioner: single precision would denormalise."""
 
@@ -55,7 +60,7 @@ class Adjoints:
     ) -> None:
         p = problem.num_params
         self.rows, self.squares = rows, squares
-        self.ridge = problem.ridge
+        self.X, self.ridge = problem.X, problem.ridge
         self.scale = unit**-2
         self.inverse = np.zeros((size, p, p), dtype=np.float32)
         self.debt = np.full(size, CREDIT + 1)
@@ -86,18 +91,24 @@ class Adjoints:
             X, columns, w, self.ridge, self.inverse, self.scale, b - Hv, energy, TOLERANCE, CAP
         )
         v = guess + correction
-        spent = np.where(np.isfinite(self.inverse[:, 0, 0]), CREDIT + 1, CREDIT // 8)
+        spent = np.where(np.isfinite(self.inverse[:, 0, 0]), CREDIT + 1, CREDIT // RETRY)
         self.debt += np.where(count < 0, spent, np.maximum(count - FREE, 0))
         solved, sound = np.ones(len(b), dtype=bool), np.isfinite(b).all(axis=-1)
         v[~sound] = np.nan
-        for k in np.flatnonzero((count < 0) & sound):
-            H = self.rows.gram(w[:, k])
-            H.flat[:: len(H) + 1] += self.ridge
-            try:
-                v[k] = np.linalg.solve(H, b[k])
-            except np.linalg.LinAlgError:
-                v[k], solved[k] = 0.0, False
+        direct = np.flatnonzero((count < 0) & sound)
+        if direct.size:
+            H = np.stack([self._hessian(w[:, k]) for k in direct])
+            v[direct], solved[direct] = solve_cells(H, b[direct])
         return v, solved
+
+    def _hessian(self, w: np.ndarray) -> np.ndarray:
+        """Return H of one cell, w ``(k, r)``, from the samples that are seen in it."""
+        flat = self.rows.join(w[:, None])[0]
+        kept = flat > UNSEEN * flat.max()
+        X = self.X[kept]
+        H = X.T @ (flat[kept, None] * X)
+        H.flat[:: len(H) + 1] += self.ridge
+        return H
 
     def _renew(self, k: int, w: np.ndarray) -> None:
         """Invert the present H of cell k."""

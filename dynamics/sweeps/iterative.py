@@ -14,7 +14,6 @@ where they do not suffice; what is badly conditioned is left to the direct solve
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -87,15 +86,8 @@ class _Chunk:
         self.history = History(np.zeros_like(self.theta), MAX_ORDER)
         self.adjoints = Adjoints(self.problem, self.rows, engine.squares, engine.unit, len(part))
 
-    def run(self, step: int, stop: threading.Event) -> None:
-        """Go on to ``step``, unless told to stop, and write the states into ``cells``."""
-        while self.step < step and self.cells.alive.size and not stop.is_set():
-            self._advance()
-            self.step += 1
-        if self.cells.alive.size:
-            self._write(step)
-
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Take one step."""
         b, rows, problem = len(self.theta), self.rows, self.problem
         guess = self.history.guess()
         both = rows.forward(np.concatenate([self.theta, guess]))
@@ -125,7 +117,7 @@ class _Chunk:
     ) -> None:
         """Take the new states of the good cells; the others end where they were."""
         if verdict.any():
-            self._write(self.step)
+            self.write(self.step)
             good = self.cells.bury(verdict)
             theta = theta[good]
             U = None if U is None else U[good]
@@ -135,6 +127,7 @@ class _Chunk:
             self.history.keep(good)
         self.theta, self.log_w, self.w, self.U = theta, log_w, w, U
 
-    def _write(self, step: int) -> None:
+    def write(self, step: int) -> None:
+        """Write the states of the living cells into ``cells``."""
         states = {"theta": self.theta, "log_w": self.rows.join(self.log_w)}
         self.cells.write(step, **states, **({} if self.U is None else {"U": self.U}))

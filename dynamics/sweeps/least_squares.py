@@ -23,7 +23,7 @@ from ..problems import LeastSquares
 from ..types import Array
 from .cells import Cells, Plan, judge
 
-__all__ = ["LeastSquaresEngine"]
+__all__ = ["LeastSquaresEngine", "solve_cells"]
 
 TILE_NUMBERS = 40_000
 """Weights per tile (0.3 MB of float64), so that a tile stays in the cache."""
@@ -108,15 +108,20 @@ class LeastSquaresEngine:
         return M, (M @ theta[..., None])[..., 0] - b
 
     def _solve(self, H: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
-        """Solve all cells at once; if one of them is singular, one by one."""
+        """Return v and who was solved, in the row space where the ridge is 0."""
         Q = self.problem.row_space
         if Q is not None:
             H, b = Q.T @ H @ Q, b @ Q
-        try:
-            v, solved = np.linalg.solve(H, b[..., None])[..., 0], np.ones(len(b), dtype=bool)
-        except np.linalg.LinAlgError:
-            v, solved = _solve_each(H, b)
+        v, solved = solve_cells(H, b)
         return (v if Q is None else v @ Q.T), solved
+
+
+def solve_cells(H: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``H^{-1} b`` of all cells and who was solved; one by one where one is singular."""
+    try:
+        return np.linalg.solve(H, b[..., None])[..., 0], np.ones(len(b), dtype=bool)
+    except np.linalg.LinAlgError:
+        return _solve_each(H, b)
 
 
 def _solve_each(H: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:

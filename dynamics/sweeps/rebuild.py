@@ -29,13 +29,13 @@ def weights(
     Parameters
     ----------
     ds : xarray.Dataset
-        As returned by :func:`sweep`.
+        As returned by :func:`sweep` or :func:`~warmflow.dynamics.integrate_grid`.
     problem : Problem
         The problem that was swept.
     alpha, beta : float
         Coordinates of the cell.
     step : int, optional
-        One of the saved steps; all of them when left out.
+        One of the saved steps of a sweep; all of them when left out.
 
     Returns
     -------

@@ -14,7 +14,6 @@ moments of X under the initial weights, of which the leading eigenvectors Q suff
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -94,15 +93,8 @@ class _Chunk:
         self.adjoints = History(np.zeros_like(self.theta), MAX_ORDER)
         self.record = np.tile([UNTRIED, 0.0], (len(part), 1))  # iterations without, with P
 
-    def run(self, step: int, stop: threading.Event) -> None:
-        """Go on to ``step``, unless told to stop, and write the states into ``cells``."""
-        while self.step < step and self.cells.alive.size and not stop.is_set():
-            self._advance()
-            self.step += 1
-        if self.cells.alive.size:
-            self._write(step)
-
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Take one step."""
         b, problem = len(self.theta), self.problem
         guess = self.adjoints.guess()
         w = np.exp(self.log_w)
@@ -124,14 +116,15 @@ class _Chunk:
     def _accept(self, theta: Array, log_w: Array, verdict: Array) -> None:
         """Take the new states of the good cells; the others end where they were."""
         if verdict.any():
-            self._write(self.step)
+            self.write(self.step)
             good = self.cells.bury(verdict)
             theta, log_w = theta[good], log_w[good]
             self.rho, self.eta, self.record = self.rho[good], self.eta[good], self.record[good]
             self.adjoints.keep(good)
         self.theta, self.log_w = theta, log_w
 
-    def _write(self, step: int) -> None:
+    def write(self, step: int) -> None:
+        """Write the states of the living cells into ``cells``."""
         self.cells.write(step, theta=_outward(self.theta), log_w=self.log_w)
 
     def _adjoint(

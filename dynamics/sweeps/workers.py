@@ -25,13 +25,16 @@ SECONDS_BETWEEN_REPORTS = 0.25
 
 
 class Chunk(Protocol):
-    """Some cells of a tile, at the state of the last step that was asked for."""
+    """Some cells of a tile, at the state after ``step`` steps."""
 
     cells: Cells
     step: int
 
-    def run(self, step: int, stop: threading.Event) -> None:
-        """Go on to ``step``, unless told to stop, and write the states into ``cells``."""
+    def advance(self) -> None:
+        """Take one step."""
+
+    def write(self, step: int) -> None:
+        """Write the states of the living cells into ``cells``."""
 
 
 def num_threads() -> int:
@@ -107,7 +110,11 @@ def march(
 
     def run(part: Array, chunk: Chunk, step: int) -> None:
         with np.errstate(all="ignore"):  # of this thread
-            chunk.run(step, stop)
+            while chunk.step < step and chunk.cells.alive.size and not stop.is_set():
+                chunk.advance()
+                chunk.step += 1
+            if chunk.cells.alive.size:
+                chunk.write(step)
         for name in ("theta", "log_w", "U", "status", "last_step"):
             values = getattr(chunk.cells, name)
             if values is not None:

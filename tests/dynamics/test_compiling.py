@@ -1,5 +1,9 @@
 """Compiled functions where the cache cannot be written, or is damaged."""
 
+import os
+import subprocess
+import sys
+
 import numba
 import pytest
 
@@ -24,6 +28,17 @@ def test_without_a_folder_to_write_to_nothing_is_cached(monkeypatch) -> None:
     assert calls == [{"cache": True, "nogil": True}, {"nogil": True}]
 
 
+def test_the_fingerprint_changes_with_any_source(tmp_path) -> None:
+    part = tmp_path / "part.py"
+    part.write_text("x = 1")
+    before = compiling.fingerprint(tmp_path), compiling.fingerprint(part)
+    part.write_text("x = 2")
+    after = compiling.fingerprint(tmp_path), compiling.fingerprint(part)
+    assert min(*before, *after) > 0
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
 def test_a_damaged_cache_is_replaced_by_compilation() -> None:
     class Damaged:
         py_func = staticmethod(double)
@@ -39,3 +54,27 @@ def test_an_error_of_the_function_itself_is_raised() -> None:
     broken = numba.njit(lambda x: x.no_such_name)
     with pytest.raises(numba.core.errors.TypingError):
         compiling.tried(broken, 1)
+
+
+SCRIPT = """
+import numpy as np
+from warmflow.dynamics import LeastSquares, integrate_grid, sweep
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
+problem = LeastSquares(X, y, X, y, ridge=0.1)
+sweep(problem, alpha=[0.1], beta=[0.1], num_steps=2)
+integrate_grid(problem, alpha=[0.1], beta=[0.1], t_span=(0.0, 1.0))
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_compiles_nothing(tmp_path) -> None:
+    """A closure that is pickled anew in every process would be compiled anew, without a word."""
+    kept = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=True)
+        kept.append(sorted(path.name for path in tmp_path.rglob("*.nbc")))
+    assert len(kept[0]) == 2
+    assert kept[1] == kept[0]

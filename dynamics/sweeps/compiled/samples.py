@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numba
 
+from ...compiling import INNER
 from .exponential import exp2_lanes
 from .lanes import WIDTH, dot_rows, fma, load, load_rows, spread, store, sum_rows
 
@@ -24,7 +25,7 @@ TILE = WIDTH * WIDTH
 TILES_PER_SUM = 128
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def pass_over_samples(data, block, width, first, last):  # type: ignore[no-untyped-def]
     """Advance ``block.log2_w`` by ``block.scaled_v``, ``block.shift``; write ``block.moments``.
 
@@ -48,7 +49,7 @@ def pass_over_samples(data, block, width, first, last):  # type: ignore[no-untyp
             _flush(moments, partial, d, width, first, last)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _advance(data, block, width, tile, h):  # type: ignore[no-untyped-def]
     """Advance a tile of log-weights; return the weights."""
     p = data.num_params
@@ -66,7 +67,7 @@ def _advance(data, block, width, tile, h):  # type: ignore[no-untyped-def]
     return exp2_lanes(log2_w)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _collect(sums, w, features, start, d, width, h):  # type: ignore[no-untyped-def]
     """Add the moments of a tile."""
     for f in range(d):
@@ -77,7 +78,7 @@ def _collect(sums, w, features, start, d, width, h):  # type: ignore[no-untyped-
     store(sums, place, load(sums, place) + sum_rows(w))
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _make_features(rows, start, features, p):  # type: ignore[no-untyped-def]
     """Write the quadratic features of one tile of samples."""
     y = load(rows, start + p * WIDTH)
@@ -91,7 +92,7 @@ def _make_features(rows, start, features, p):  # type: ignore[no-untyped-def]
         store(features, (f + a) * WIDTH, y * load(rows, start + a * WIDTH))
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _flush(moments, partial, d, width, first, last):  # type: ignore[no-untyped-def]
     """Add the partial sums to the moments and start them anew."""
     for f in range(d + 1):
@@ -100,7 +101,7 @@ def _flush(moments, partial, d, width, first, last):  # type: ignore[no-untyped-
         clear(partial, f * width + first, f * width + last)
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def clear(array, first, last):  # type: ignore[no-untyped-def]
     """Set numbers to zero."""
     for k in range(first, last):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numba
 
+from ...compiling import INNER
 from .lanes import WIDTH, fma, load, store, where_above
 
 __all__ = ["SMALL_PIVOT", "gather_matrix", "solve_lanes", "solve_one"]
@@ -22,7 +23,7 @@ of agreement with the plain algorithm is worth its price.
 """
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def solve_lanes(H, v, p):  # type: ignore[no-untyped-def]
     """Solve ``H v = b`` in place of b; return the smallest pivot relative to its diagonal.
 
@@ -67,7 +68,7 @@ def solve_lanes(H, v, p):  # type: ignore[no-untyped-def]
     return smallest
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def gather_matrix(moments, width, lane, p, ridge, H):  # type: ignore[no-untyped-def]
     """Write ``M + ridge I`` of one cell to H (p p,) from the sums of ``quadratic_features``."""
     total = moments[p * (p + 3) // 2 * width + lane]
@@ -81,7 +82,7 @@ def gather_matrix(moments, width, lane, p, ridge, H):  # type: ignore[no-untyped
         H[a * p + a] += ridge
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def solve_one(H, b, p):  # type: ignore[no-untyped-def]
     """Solve ``H v = b`` in place of b by elimination with partial pivoting; False if singular.
 
@@ -118,7 +119,7 @@ def solve_one(H, b, p):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _row_sum(H, p, i, j):  # type: ignore[no-untyped-def]
     """Return ``sum_{k < i} H_ik H_kj`` for an entry above the diagonal."""
     row = i * p
@@ -131,7 +132,7 @@ def _row_sum(H, p, i, j):  # type: ignore[no-untyped-def]
     return even + odd
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _eliminate(H, p, i, j, is_grouped):  # type: ignore[no-untyped-def]
     """Return ``H_ij - sum_{k < j} H_ik H_kj`` for an entry on or below the diagonal."""
     row, value = i * p, H[i * p + j]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ...compiling import INNER
 from .exponential import FLOOR, exp2_lanes
 from .lanes import WIDTH, dot_rows, larger, load, load_rows, spread, store, sum_rows, where_above
 from .solve import SMALL_PIVOT, gather_matrix, solve_lanes, solve_one
@@ -30,7 +31,7 @@ ESS, ENTROPY, CLEAN, COUNTS = 0, WIDTH, 2 * WIDTH, 3 * WIDTH
 """Places of the sums of eight cells in the scratch memory."""
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def record(data, grid, block, table, width, first, save):  # type: ignore[no-untyped-def]
     """Write the variables of a block of cells to row ``save`` of the table."""
     for h in range(0, width, WIDTH):
@@ -48,7 +49,7 @@ def record(data, grid, block, table, width, first, save):  # type: ignore[no-unt
                 _write_weights(data, block, table, width, h, k, row)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _sum_statistics(data, grid, block, sums, width, h, top):  # type: ignore[no-untyped-def]
     """Write ess, entropy, clean mass and the support counts of eight cells to ``sums``."""
     zero = load(block.alive, h) * 0.0
@@ -75,7 +76,7 @@ def _sum_statistics(data, grid, block, sums, width, h, top):  # type: ignore[no-
         sums[ENTROPY + k] += np.log(block.lane[k])
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _solve_optimum(data, block, width, h):  # type: ignore[no-untyped-def]
     """Write theta_star of eight cells to ``block.v``; NaN where the system is singular."""
     p = data.num_params
@@ -94,7 +95,7 @@ def _solve_optimum(data, block, width, h):  # type: ignore[no-untyped-def]
             block.v[WIDTH * a + k] = solution[a] if is_solved else np.nan
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _write(data, grid, block, table, width, h, k, row):  # type: ignore[no-untyped-def]
     """Write cell k of eight to a row of the table."""
     p, sums = data.num_params, block.sums
@@ -110,7 +111,7 @@ def _write(data, grid, block, table, width, h, k, row):  # type: ignore[no-untyp
         table.U[row * grid.num_coordinates + f] = block.U[f * width + h + k]
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _write_weights(data, block, table, width, h, k, row):  # type: ignore[no-untyped-def]
     """Write the normalised weights of cell k of eight."""
     start = row * data.num_samples

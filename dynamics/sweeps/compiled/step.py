@@ -19,6 +19,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ...compiling import INNER
 from ...status import BOUND, Status
 from .lanes import (
     WIDTH,
@@ -44,7 +45,7 @@ ABOVE_BOUND = float(np.nextafter(BOUND, np.inf))
 UNDERFLOW, DIVERGED, NONFINITE = int(Status.underflow), int(Status.diverged), int(Status.nonfinite)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def begin(data, grid, block, width, first):  # type: ignore[no-untyped-def]
     """Put the cells ``first ... first + width - 1`` at their start and sum their moments."""
     p = data.num_params
@@ -66,7 +67,7 @@ def begin(data, grid, block, width, first):  # type: ignore[no-untyped-def]
     pass_over_samples(data, block, width, np.int64(0), width)
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def advance(data, grid, block, table, width, first, step):  # type: ignore[no-untyped-def]
     """Take one step; return whether any cell of the block is still alive."""
     p = data.num_params
@@ -82,7 +83,7 @@ def advance(data, grid, block, table, width, first, step):  # type: ignore[no-un
     return living > 0.0
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def load_system(data, block, width, h):  # type: ignore[no-untyped-def]
     """Write ``M + ridge I`` to ``block.H`` and ``E[y x]`` to ``block.v`` for eight cells."""
     p = data.num_params
@@ -99,7 +100,7 @@ def load_system(data, block, width, h):  # type: ignore[no-untyped-def]
         store(block.v, WIDTH * a, load(block.moments, (f + a) * width + h) * inverse)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _decide(data, grid, block, table, width, first, h, step):  # type: ignore[no-untyped-def]
     """Find v and the new theta of eight cells, judge them, and let the living ones go on."""
     p = data.num_params
@@ -132,7 +133,7 @@ def _decide(data, grid, block, table, width, first, h, step):  # type: ignore[no
     _follow_leaders(data, block, width, h)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _load_slopes(data, block, width, h):  # type: ignore[no-untyped-def]
     """Write the slope of theta to ``block.slope`` and replace ``block.v`` by grad F."""
     p = data.num_params
@@ -150,7 +151,7 @@ def _load_slopes(data, block, width, h):  # type: ignore[no-untyped-def]
         store(block.v, WIDTH * a, gradient)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _solve_again(data, block, width, h):  # type: ignore[no-untyped-def]
     """Solve, with pivoting, the cells whose pivots were small; mark those that are singular."""
     p = data.num_params
@@ -170,7 +171,7 @@ def _solve_again(data, block, width, h):  # type: ignore[no-untyped-def]
                 block.v[WIDTH * a + k] = gradient[a]
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _bury(grid, block, table, width, first, h, p, step):  # type: ignore[no-untyped-def]
     """Give each cell its verdict, as ``judge`` does; mark the failed ones dead."""
     for k in range(WIDTH):
@@ -194,7 +195,7 @@ def _bury(grid, block, table, width, first, h, p, step):  # type: ignore[no-unty
             table.last_step[cell] = step - 1
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _commit(block, width, h, p, eta):  # type: ignore[no-untyped-def]
     """Hand v, the shift and U to the living cells; the dead ones stand still."""
     alive = load(block.alive, h)
@@ -222,7 +223,7 @@ def _commit(block, width, h, p, eta):  # type: ignore[no-untyped-def]
         store(block.U, place, load(block.U, place) - load(block.v, WIDTH * a) * eta)
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _follow_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
     """Let the shift be what the log-weight of the leader will be: the same sums, bit for bit."""
     p, lane, rows = data.num_params, block.lane, data.rows
@@ -242,7 +243,7 @@ def _follow_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
     store(block.shift, h, where_above(load(block.alive, h), 0.5, fma(r, a, log2_w), 0.0))
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**INNER)
 def find_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
     """Write the largest log-weights of eight cells, and their samples, to ``block.lane``."""
     lane, stride = block.lane, WIDTH * width
@@ -263,7 +264,7 @@ def find_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
         lane[WIDTH + k] = WIDTH * lane[(WIDTH + best) * WIDTH + k] + best
 
 
-@numba.njit(error_model="numpy", inline="always")
+@numba.njit(inline="always", **INNER)
 def _mend_sums(data, block, width):  # type: ignore[no-untyped-def]
     """Find new leaders where others outgrew them; sum again where sums left the range."""
     p = data.num_params
