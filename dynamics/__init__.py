@@ -9,6 +9,7 @@ of the core paper; the same problem under :func:`integrate` is its continuous ti
 from __future__ import annotations
 
 from . import geometries, methods
+from .batch import integrate_grid
 from .integrate import integrate, integrate_exact, integrate_frozen
 from .problems import LeastSquares, MultiProblem, Problem, SoftmaxRegression
 from .run import run_method
@@ -28,6 +29,7 @@ __all__ = [
     "integrate",
     "integrate_exact",
     "integrate_frozen",
+    "integrate_grid",
     "methods",
     "run_method",
     "sweep",

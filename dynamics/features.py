@@ -21,11 +21,15 @@ from .types import Array
 __all__ = [
     "TiltedMoments",
     "TiltedSample",
+    "feature_positions",
     "field_coefficients",
     "num_features",
     "quadratic_features",
     "split_moments",
 ]
+
+FUSED_ROWS = 4096
+"""From so many samples on, one compiled pass over the features instead of NumPy's several."""
 
 
 def num_features(num_params: int) -> int:
@@ -56,6 +60,11 @@ def split_moments(moments: Array, num_params: int) -> tuple[np.ndarray, np.ndarr
     """Return ``M = E[x x^T]`` (..., p, p) and ``b = E[y x]`` (..., p) from ``E[phi]`` (..., d)."""
     rows, _, _, position = _pairs(num_params)
     return moments[..., position], moments[..., rows.size :]
+
+
+def feature_positions(num_params: int) -> np.ndarray:
+    """Return the place ``(p, p)`` of ``x_a x_b`` among the features."""
+    return _pairs(num_params)[3]
 
 
 @lru_cache(maxsize=64)
@@ -92,6 +101,11 @@ class TiltedSample:
     def __init__(self, features: Array, log_w0: Array) -> None:
         self.features = features
         self.log_w0 = log_w0
+        self._fused: TiltedMoments | None = None
+        if len(features) >= FUSED_ROWS:
+            from .fused import FusedMoments
+
+            self._fused = FusedMoments(features, log_w0)
 
     def _weights(self, U: Array) -> tuple[np.ndarray, float]:
         """Return unnormalised weights with maximum 1, and their sum."""
@@ -102,10 +116,14 @@ class TiltedSample:
         return logits, float(logits.sum())
 
     def moments(self, U: Array) -> np.ndarray:
+        if self._fused is not None:
+            return self._fused.moments(U)
         w, total = self._weights(U)
         return (w @ self.features) / total
 
     def moments_and_covariance(self, U: Array) -> tuple[np.ndarray, np.ndarray]:
+        if self._fused is not None:
+            return self._fused.moments_and_covariance(U)
         w, total = self._weights(U)
         mean = (w @ self.features) / total
         centred = self.features - mean

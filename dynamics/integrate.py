@@ -106,11 +106,11 @@ def integrate(
         For an argument out of its range, before any work.
     """
     alpha, beta = checks.nonnegative("alpha", alpha), checks.nonnegative("beta", beta)
-    log_w0 = _start(problem, w0, "integrate")
+    log_w0 = start_weights(problem, w0, "integrate")
     tol = _adjoint_tolerance(rtol)
-    options = _options(t_span, rtol, atol, t_eval, num_saved, max_evaluations, rest_tol)
+    options = march_options(t_span, rtol, atol, t_eval, num_saved, max_evaluations, rest_tol)
     reduced = _use_reduced(problem, coordinates)
-    theta0 = _theta_start(problem, theta0, log_w0)
+    theta0 = start_theta(problem, theta0, log_w0)
     if isinstance(problem, LeastSquares) and reduced:
         flow: Flow = ReducedJoint(problem, alpha, beta, theta0, log_w0)
     else:
@@ -147,10 +147,10 @@ def integrate_exact(
         For an argument out of its range, or a problem without ``theta_star``.
     """
     beta = checks.nonnegative("beta", beta)
-    log_w0 = _start(problem, w0, "integrate_exact")
+    log_w0 = start_weights(problem, w0, "integrate_exact")
     problem.require(("theta_star",), "integrate_exact")
     tol = _adjoint_tolerance(rtol)
-    options = _options(t_span, rtol, atol, t_eval, num_saved, max_evaluations, rest_tol)
+    options = march_options(t_span, rtol, atol, t_eval, num_saved, max_evaluations, rest_tol)
     if isinstance(problem, LeastSquares) and _use_reduced(problem, coordinates):
         flow: Flow = ReducedExact(problem, beta, log_w0)
     else:
@@ -199,11 +199,11 @@ def integrate_frozen(
     The other arguments are those of :func:`integrate`.
     """
     beta = checks.nonnegative("beta", beta)
-    log_w0 = _start(problem, w0, "integrate_frozen")
+    log_w0 = start_weights(problem, w0, "integrate_frozen")
     theta = checks.array("theta", theta, shape=(problem.num_params,))
     checks.choice("coordinates", coordinates, COORDINATES)
     tol = _adjoint_tolerance(rtol)
-    options = _options(t_span, rtol, atol, t_eval, num_saved, max_evaluations, rest_tol)
+    options = march_options(t_span, rtol, atol, t_eval, num_saved, max_evaluations, rest_tol)
     small = problem.num_params < problem.num_samples
     if coordinates == "reduced" or (coordinates == "auto" and small):
         flow: Flow = FrozenReduced(problem, theta, beta, log_w0, tol)
@@ -213,7 +213,7 @@ def integrate_frozen(
     return _run(problem, flow, log_w0, settings, options, progress)
 
 
-def _start(problem: Problem, w0: Array | None, who: str) -> np.ndarray:
+def start_weights(problem: Problem, w0: Array | None, who: str) -> np.ndarray:
     """Return the initial log-weights, after checking the problem."""
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
@@ -225,7 +225,7 @@ def _start(problem: Problem, w0: Array | None, who: str) -> np.ndarray:
     return np.log(checks.simplex_weights("w0", w0, problem.num_samples))
 
 
-def _theta_start(problem: Problem, theta0: Array | None, log_w0: Array) -> np.ndarray:
+def start_theta(problem: Problem, theta0: Array | None, log_w0: Array) -> np.ndarray:
     if theta0 is None:
         return np.array(problem.initial_theta(np.exp(log_w0)))
     return checks.array("theta0", theta0, shape=(problem.num_params,))
@@ -250,7 +250,7 @@ def _adjoint_tolerance(rtol: Any) -> float:
     return max(1e-12, 1e-3 * checks.positive("rtol", rtol))
 
 
-def _options(
+def march_options(
     t_span: Any,
     rtol: Any,
     atol: Any,
