@@ -60,6 +60,8 @@ def run_together(
 ) -> None:
     """Do the tasks in threads, in their order; report now and then; pass on what interrupts.
 
+    The wait has a timeout so that an interrupt is never missed between two calls.
+
     Parameters
     ----------
     stop : callable
@@ -67,13 +69,12 @@ def run_together(
     report : callable, optional
         Called in this thread four times a second, and at the end.
     """
-    timeout = None if report is None else SECONDS_BETWEEN_REPORTS
     with ThreadPoolExecutor(workers) as pool:
         try:
             waiting: set[Future[None]] = set()
             waiting.update(pool.submit(task) for task in tasks)
             while waiting:
-                done, waiting = wait(waiting, timeout, return_when=FIRST_COMPLETED)
+                done, waiting = wait(waiting, SECONDS_BETWEEN_REPORTS, FIRST_COMPLETED)
                 for future in done:
                     future.result()
                 if report is not None:
