@@ -13,8 +13,8 @@ _AVAILABLE = ("numpy",)
 def resolve(backend: str) -> str:
     """Return the engine that ``backend`` stands for on this machine.
 
-    ``"auto"`` stands for ``"compiled"``, kernels in Numba for the problems that they suit (the
-    others run in NumPy); ``"numpy"`` is the plain reference.
+    ``"auto"`` stands for ``"compiled"``, kernels in Numba for the problems that they suit (for the
+    others :mod:`.sweeps.engines` chooses); ``"numpy"`` is the plain reference.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numba
 
-__all__ = ["ENTRY", "INNER", "compile_cached", "fingerprint", "tried"]
+__all__ = ["ENTRY", "INNER", "compile_cached", "fingerprint"]
 
 ENTRY: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 """Options of functions that Python calls; ``_nrt``: nothing is allocated, so that no references
@@ -32,28 +32,30 @@ def fingerprint(*places: Path) -> int:
     return int.from_bytes(digest.digest()[:7], "big") + 1
 
 
-def compile_cached(function: Callable[..., Any], **options: Any) -> Any:
+def compile_cached(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Return ``numba.njit(**options)(function)``, cached on disk if a folder can be written to.
 
-    The options are those of ``ENTRY`` when left out.
+    The options are those of ``ENTRY`` when left out. Where the first call fails, the function is
+    compiled anew, without the cache: a file of it that was cut off by a full disk or a power
+    failure would fail every call of every process. (Kernels themselves raise nothing.)
     """
     options = options or ENTRY
     try:
-        return numba.njit(cache=True, **options)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's own
-        return numba.njit(**options)(function)
+        compiled = numba.njit(**options)(function)
+    is_sound = False
 
+    def call(*arguments: Any) -> Any:
+        nonlocal compiled, is_sound
+        if is_sound:
+            return compiled(*arguments)
+        try:
+            result = compiled(*arguments)
+        except Exception:
+            compiled = numba.njit(**options)(function)
+            result = compiled(*arguments)
+        is_sound = True
+        return result
 
-def tried(compiled: Any, *arguments: Any) -> Any:
-    """Return a compiled function after one call, compiled anew where its cache is damaged.
-
-    A file of the cache that was cut off by a full disk or a power failure would fail every call of
-    every process.
-    """
-    try:
-        compiled(*arguments)
-    except Exception:
-        fresh = numba.jit(**compiled.targetoptions)(compiled.py_func)
-        fresh(*arguments)
-        return fresh
-    return compiled
+    return call

@@ -1,8 +1,13 @@
 """Sweeps: the algorithm run on a whole grid of rates at once.
 
-:mod:`.api` checks, an engine steps a tile of cells through all its time steps, :mod:`.cells` keeps
-what the engines share (which cells are alive), :mod:`.labels` makes the Dataset, and
-:mod:`.rebuild` gives back the weights of one cell.
+:mod:`.api` checks, an engine steps the cells through all their time steps, :mod:`.labels` makes the
+Dataset, and :mod:`.rebuild` gives back the weights of one cell.
+
+Least squares has the engine of :mod:`.compiled` and, with many parameters, :mod:`.iterative`
+(:mod:`.adjoints`, :mod:`.krylov`, :mod:`.blocks`); softmax regression has :mod:`.softmax`
+(:mod:`.conjugate`); both iterative ones share :mod:`.extrapolation` and :mod:`.workers`. The plain
+references are :mod:`.least_squares` and :mod:`.oracles`. :mod:`.engines` chooses, and
+:mod:`.cells` keeps which cells are alive.
 """
 
 from __future__ import annotations

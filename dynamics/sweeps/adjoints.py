@@ -12,6 +12,7 @@ from scipy.linalg.lapack import spotrf, spotri
 
 from ..problems import LeastSquares
 from .blocks import RowBlocks
+from .compiled.solve import SMALL_PIVOT
 from .krylov import correct_cells
 from .least_squares import solve_cells
 
@@ -25,12 +26,6 @@ FREE = 4
 """Iterations that a new inverse would need as well."""
 CREDIT = 80
 """Iterations in excess of ``FREE``, summed over steps, that pay for a new inverse."""
-SMALL_PIVOT = 1e-2
-"""Pivots, relative to the diagonal, below which a cell is left to the direct solver.
-
-A Hessian stands still once the weights have left all but a few samples, and the log-weights collect
-what round-off makes of its inverse, step by step.
-"""
 UNSEEN = 1e-24
 """Weights, relative to the largest, that round-off of H swallows."""
 RETRY = 16

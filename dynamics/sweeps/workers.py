@@ -19,8 +19,6 @@ __all__ = ["Chunk", "march", "num_threads", "num_workers", "run_together"]
 
 MAX_WORKERS = 8
 """More threads would mostly wait for the interpreter."""
-
-
 SECONDS_BETWEEN_REPORTS = 0.25
 
 

@@ -39,21 +39,24 @@ def test_the_fingerprint_changes_with_any_source(tmp_path) -> None:
     assert before[1] != after[1]
 
 
-def test_a_damaged_cache_is_replaced_by_compilation() -> None:
-    class Damaged:
-        py_func = staticmethod(double)
-        targetoptions = {"nogil": True}  # noqa: RUF012
+def test_a_damaged_cache_is_replaced_by_compilation(monkeypatch) -> None:
+    compiler = numba.njit
 
-        def __call__(self, x):
+    def njit(cache: bool = False, **options):
+        def damaged(x):
             raise EOFError("Ran out of input")
 
-    assert compiling.tried(Damaged(), 1)(3) == 6
+        return (lambda function: damaged) if cache else compiler(**options)
+
+    monkeypatch.setattr(compiling.numba, "njit", njit)
+    call = compiling.compile_cached(double, nogil=True)
+    assert [call(1), call(3)] == [2, 6]
 
 
 def test_an_error_of_the_function_itself_is_raised() -> None:
-    broken = numba.njit(lambda x: x.no_such_name)
+    broken = compiling.compile_cached(lambda x: x.no_such_name, nogil=True)
     with pytest.raises(numba.core.errors.TypingError):
-        compiling.tried(broken, 1)
+        broken(1)
 
 
 SCRIPT = """

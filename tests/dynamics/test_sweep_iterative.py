@@ -106,7 +106,8 @@ def test_an_error_in_progress_stops_the_threads(make: str) -> None:
         sweep(q, alpha=[1e-3], beta=[1e-4], num_steps=10**6, progress=refuse)
 
 
-def test_concurrent_sweeps_give_the_blas_back() -> None:
+def test_concurrent_sweeps_give_the_blas_back(monkeypatch) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     q = two_clusters(120, 50, 60)
     rates = {"alpha": [1e-3], "beta": np.geomspace(1e-5, 1e-4, 8), "num_steps": 40}
     with threadpool_limits(2, user_api="blas"):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ... import status
-from ...compiling import compile_cached, fingerprint, tried
-from .lanes import reader
+from ...compiling import compile_cached, fingerprint
+from .lanes import WIDTH, reader
 from .layout import Block, Data, Grid, Table
 from .statistics import record
 from .step import advance, begin
@@ -23,11 +23,15 @@ read_data, read_grid, read_block, read_table = map(reader, (Data, Grid, Block, T
 
 @lru_cache(maxsize=1)
 def load_kernel() -> Callable[..., None]:
-    """Return the kernel, compiled, or from the cache of an earlier process."""
+    """Return the kernel, compiled, or from the cache of an earlier process.
+
+    One call without blocks compiles it in this thread, where an interrupt reaches it.
+    """
     places = Path(__file__).parent, Path(str(status.__file__))
     run = compile_cached(_define(fingerprint(*places)))
     nothing = [np.zeros(len(kind._fields), dtype=np.int64) for kind in (Data, Grid, Block, Table)]
-    return tried(run, *nothing, 8, 0, 0, np.zeros(1, np.int64), 0, np.zeros(1, np.int64))
+    run(*nothing, WIDTH, 0, 0, np.zeros(1, np.int64), 0, np.zeros(1, np.int64))
+    return run
 
 
 def _define(key: int) -> Callable[..., Any]:

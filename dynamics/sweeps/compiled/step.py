@@ -41,6 +41,7 @@ LOG2_E = 1.4426950408889634
 LARGEST_CHANGE = 1e300
 """Log-weights that could change by more in one step are called not finite."""
 LARGEST_SUM = 1e250
+"""Sums of weights relative to the leader from which on moments could leave the range of doubles."""
 ABOVE_BOUND = float(np.nextafter(BOUND, np.inf))
 UNDERFLOW, DIVERGED, NONFINITE = int(Status.underflow), int(Status.diverged), int(Status.nonfinite)
 
@@ -248,7 +249,7 @@ def find_leaders(data, block, width, h):  # type: ignore[no-untyped-def]
     """Write the largest log-weights of eight cells, and their samples, to ``block.lane``."""
     lane, stride = block.lane, WIDTH * width
     top = load_rows(block.log2_w, h * WIDTH)
-    place = where_above(top, 0.0, 0.0, load(block.alive, h) * 0.0)
+    place = where_above(top, 0.0, 0.0, load(block.alive, h) * 0.0)  # eight rows of zeros
     for tile in range(1, data.num_tiles):
         log2_w = load_rows(block.log2_w, tile * stride + h * WIDTH)
         place = where_above(log2_w, top, float(tile), place)
