@@ -144,7 +144,8 @@ def check_rates(name: str, value: Any) -> np.ndarray:
 
 
 def _is_scalar(value: Any) -> bool:
-    return not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) == 0
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
+    return not is_sequence and getattr(value, "ndim", 0) == 0
 
 
 def _save_steps(value: Any, num_steps: int) -> tuple[int, ...]:

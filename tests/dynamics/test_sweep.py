@@ -129,6 +129,8 @@ def test_saved_steps_by_interval_and_by_list() -> None:
     every = sweep(q, alpha=0.1, beta=[0.1], num_steps=25, save_steps=10)
     assert every.step.values.tolist() == [0, 10, 20, 25]
     chosen = sweep(q, alpha=0.1, beta=[0.1], num_steps=25, save_steps=[20, 3])
+    some = sweep(q, alpha=0.1, beta=[0.1], num_steps=25, save_steps=range(3, 25, 17))
+    assert some.identical(chosen.assign_attrs(some.attrs))
     assert chosen.step.values.tolist() == [3, 20]
     assert_allclose(chosen.theta[0, 0, 1], every.theta[0, 0, 2], rtol=0)
     short = sweep(q, alpha=0.1, beta=[0.1], num_steps=20)

@@ -2,12 +2,14 @@
 
 import json
 from decimal import Decimal, getcontext
+from itertools import pairwise
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import cho_factor, cho_solve
 
 from warmflow.dynamics import LeastSquares, Status, sweep
 from warmflow.dynamics.statistics import describe
@@ -119,6 +121,59 @@ def test_jumps_of_thousands_of_logits() -> None:
     for j, eta in enumerate(ds.beta.values):
         path = plain(q, 0.01, eta, 5, theta0)
         assert_allclose(ds.w[0, j], path[-1, 2:], atol=1e-9)
+
+
+@pytest.mark.parametrize("p", [2, 3, 5])
+def test_a_collapsed_cell_moves_as_its_one_sample_would_alone(p: int) -> None:
+    """Bit for bit: its moments are those of that sample, whatever became of its log-weight.
+
+    From the second step of each stay on: in the first, the sums may still be relative to the
+    sample that led before.
+    """
+    q = two_clusters(40, p, ridge=1e-3)
+    rates = {"alpha": [0.3 / q.constants()[1]], "beta": [0.8, 2.0, 5.0, 12.0]}
+    ds = swept(q, **rates, num_steps=400, save_steps=1)
+    samples = set()
+    for j in range(4):
+        cell = ds.isel(alpha=0, beta=j)
+        for k, first, last in stays(cell.w.values, cell.ess.values):
+            one = LeastSquares(q.X[[k]], q.y[[k]], q.X_val, q.y_val, ridge=q.ridge)
+            start = {"theta0": cell.theta[first + 1].values, "num_steps": last - first - 1}
+            alone = swept(one, rates["alpha"], [float(cell.beta)], **start)
+            assert_array_equal(alone.theta[0, 0], cell.theta[last])
+            samples.add(k)
+    assert len(samples) >= 2
+
+
+def stays(w: np.ndarray, ess: np.ndarray):
+    """Yield ``(sample, first, last)``, five saved steps or more with all weight on one sample."""
+    alone = np.where(ess == 1.0, w.argmax(axis=1), -1)
+    edges = [0, *np.flatnonzero(np.diff(alone)) + 1, len(alone)]
+    for first, end in pairwise(edges):
+        if alone[first] >= 0 and end - first >= 5:
+            yield int(alone[first]), first, end - 1
+
+
+@pytest.mark.parametrize("p", [2, 3, 5])
+def test_adjoints_of_collapsed_cells_are_rounded_as_by_lapack(p: int) -> None:
+    """Much closer to ``numpy.linalg.solve`` than Cholesky is, which has the same right to its own.
+
+    One step from weights on one sample: U holds minus eta times the adjoint.
+    """
+    ours, cholesky, n = [], [], 60
+    w0 = np.full(n, 1e-300)
+    w0[7] = 1.0
+    for seed in range(20):
+        q = two_clusters(n, p, ridge=1e-4, seed=seed)
+        theta0 = np.linspace(1.0, 2.0, p)
+        ds = swept(q, [0.0], [1.0], 1, w0=w0, theta0=theta0)
+        H = np.outer(q.X[7], q.X[7]) + q.ridge * np.eye(p)
+        g = theta0 @ q.val_hessian - q.val_target
+        v = np.linalg.solve(H, g)
+        size = np.abs(v).max()
+        ours.append(np.abs(ds.U[0, 0, -p:].values + v).max() / size)
+        cholesky.append(np.abs(cho_solve(cho_factor(H), g) - v).max() / size)
+    assert np.median(ours) < 0.7 * np.median(cholesky)
 
 
 def test_powers_of_two() -> None:

@@ -1,7 +1,6 @@
 """Sweeps of least squares with many parameters: conjugate gradients against the plain loop."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,9 +8,10 @@ from numpy.testing import assert_allclose
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from warmflow.dynamics import LeastSquares, Status, sweep, weights
-from warmflow.dynamics.sweeps import adjoints
+from warmflow.dynamics.sweeps import adjoints, workers
 from warmflow.dynamics.sweeps import iterative as engine
 from warmflow.dynamics.sweeps.blocks import RowBlocks
+from warmflow.dynamics.sweeps.extrapolation import History
 
 from .cases import softmax, two_clusters
 from .plain_loop import STRICT, plain, spread
@@ -106,14 +106,36 @@ def test_an_error_in_progress_stops_the_threads(make: str) -> None:
         sweep(q, alpha=[1e-3], beta=[1e-4], num_steps=10**6, progress=refuse)
 
 
-def test_concurrent_sweeps_give_the_blas_back(monkeypatch) -> None:
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
-    q = two_clusters(120, 50, 60)
-    rates = {"alpha": [1e-3], "beta": np.geomspace(1e-5, 1e-4, 8), "num_steps": 40}
+def test_concurrent_sweeps_give_the_blas_back() -> None:
+    """The first to come limits it, the last to go lifts the limit, in whatever order they go."""
+
+    def threads() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
     with threadpool_limits(2, user_api="blas"):
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda _: sweep(q, **rates), range(6)))
-        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {2}
+        first, second = workers._calm_blas(2), workers._calm_blas(2)
+        first.__enter__()
+        second.__enter__()
+        assert threads() == {1}
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}
+
+
+def test_adjoints_are_extrapolated_by_the_best_order() -> None:
+    """Polynomials of degree k - 1 are continued exactly; noise is not amplified."""
+    t = np.arange(12.0)
+    noise = np.random.default_rng(0).normal(size=12)
+    paths = np.stack([np.ones(12), 2 - t, t**2 - 3 * t, t**4, noise], axis=1)[:, :, None]
+    history = History(np.zeros((5, 1)), max_order=6)
+    for v in paths[:-1]:
+        history.add(v)
+    guess = history.guess()
+    assert_allclose(guess[:4], paths[-1, :4], rtol=1e-9)
+    assert np.abs(guess[4]) < 60 * np.abs(noise).max()
+    history.keep(np.array([True, False, True, False, False]))
+    assert_allclose(history.guess(), paths[-1, [0, 2]], rtol=1e-9)
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

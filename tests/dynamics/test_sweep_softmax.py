@@ -86,6 +86,28 @@ def test_a_failing_preconditioner_is_replaced(monkeypatch) -> None:
     assert_allclose(sweep(q, **rates).theta, usual.theta, rtol=0, atol=1e-11)
 
 
+def test_losses_of_many_cells_are_those_of_each() -> None:
+    """More cells than share an iterative solve, in another order than that of their groups."""
+    q = softmax(n=30)
+    rates = {"alpha": [0.05, 0.1, 0.3], "beta": np.geomspace(0.01, 5.0, 5), "num_steps": 30}
+    ds = sweep(q, **rates, keep_weights=True)
+    for i, j in np.ndindex(3, 5):
+        assert_allclose(ds.outer_loss[i, j], q.outer_loss(ds.w[i, j].values), rtol=1e-8)
+
+
+def test_a_cell_that_overflows_harms_no_other() -> None:
+    q = softmax(n=30)
+    theta0 = q.initial_theta(np.full(30, 1 / 30))
+    rates = {"beta": [0.1], "num_steps": 8, "theta0": 1e3 * theta0}
+    alone = sweep(q, alpha=[0.1], **rates)
+    beside = sweep(q, alpha=[0.1, 1e308], **rates)
+    assert beside.status[1, 0] != Status.ok
+    assert_allclose(beside.theta[0], alone.theta[0], rtol=1e-9)
+    big = SoftmaxRegression(1e40 * q.X, q.labels, q.X_val, q.labels_val, ridge=q.ridge)
+    ds = sweep(big, alpha=[0.1], beta=[0.1], num_steps=3, theta0=np.full(theta0.size, 1e300))
+    assert ds.status[0, 0] != Status.ok
+
+
 def test_correct_solves_each_cell_and_counts_its_iterations() -> None:
     """The identity takes one iteration, k distinct eigenvalues take k, a negative form fails."""
     spectra = np.array([np.ones(6), [1, 1, 2, 2, 5, 5], np.arange(1.0, 7), -np.ones(6)])

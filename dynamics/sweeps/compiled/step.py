@@ -55,7 +55,6 @@ def begin(data, grid, block, width, first):  # type: ignore[no-untyped-def]
         for j in range(p):
             block.theta[j * width + k] = data.theta0[j]
             block.probe[j * width + k] = 0.0
-    clear(block.leader, np.int64(0), width)
     clear(block.U, np.int64(0), p * (p + 3) // 2 * width)
     for tile in range(data.num_tiles):
         for h in range(0, width, WIDTH):
@@ -63,6 +62,9 @@ def begin(data, grid, block, width, first):  # type: ignore[no-untyped-def]
             for i in range(WIDTH):
                 for k in range(WIDTH):
                     block.log2_w[place + i * WIDTH + k] = data.log2_w0[tile * WIDTH + i]
+    for h in range(0, width, WIDTH):
+        find_leaders(data, block, width, h)
+        store(block.leader, h, load(block.lane, WIDTH))
     clear(block.scaled_v, np.int64(0), p * width)
     clear(block.shift, np.int64(0), width)
     pass_over_samples(data, block, width, np.int64(0), width)
