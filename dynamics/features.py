@@ -25,6 +25,7 @@ __all__ = [
     "field_coefficients",
     "num_features",
     "quadratic_features",
+    "quadratic_pairs",
     "split_moments",
 ]
 
@@ -60,6 +61,11 @@ def split_moments(moments: Array, num_params: int) -> tuple[np.ndarray, np.ndarr
     """Return ``M = E[x x^T]`` (..., p, p) and ``b = E[y x]`` (..., p) from ``E[phi]`` (..., d)."""
     rows, _, _, position = _pairs(num_params)
     return moments[..., position], moments[..., rows.size :]
+
+
+def quadratic_pairs(num_params: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs a <= b of the features ``x_a x_b``, and the factor 1/2 where a = b."""
+    return _pairs(num_params)[:3]
 
 
 def feature_positions(num_params: int) -> np.ndarray:

@@ -6,11 +6,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_cupy_namespace, is_jax_namespace
 
 from .types import Array, Namespace
 
-__all__ = ["CGResult", "SingularMatrixError", "apply_last", "cg", "norm", "solve_spd"]
+__all__ = [
+    "CGResult",
+    "SingularMatrixError",
+    "apply_last",
+    "cg",
+    "cg_within",
+    "norm",
+    "solve_each",
+    "solve_spd",
+]
 
 
 class CGResult(NamedTuple):
@@ -70,40 +79,136 @@ def cg(
     CGResult
         Never raises on non-convergence: the caller decides what it means.
     """
-    xp = array_namespace(b)
     cap = 10 * b.shape[-1] if max_iterations is None else max_iterations
-    x = xp.zeros_like(b) if guess is None else xp.broadcast_to(guess, b.shape) + xp.zeros_like(b)
-    r = b + xp.zeros_like(b) if guess is None else b - matvec(x)
-    scale = norm(b)
-    goal = (tol * scale) ** 2
-    d = r
-    rr = xp.sum(r * r, axis=-1, keepdims=True)
-    zero = xp.zeros_like(rr)
-    count = 0
-    while count < cap and bool(xp.any(rr > goal)):
-        active = rr > goal
-        Ad = matvec(d)
-        curvature = xp.sum(d * Ad, axis=-1, keepdims=True)
-        active = active & (curvature > 0)
-        if not bool(xp.any(active)):
-            break
-        step = xp.where(active, rr / xp.where(active, curvature, zero + 1.0), zero)
-        x = x + step * d
-        r = r - step * Ad
-        rr_new = xp.where(active, xp.sum(r * r, axis=-1, keepdims=True), rr)
-        ratio = xp.where(active, rr_new / xp.where(active, rr, zero + 1.0), zero)
-        d = xp.where(active, r + ratio * d, xp.zeros_like(d))
-        rr = rr_new
+    run = _ConjugateGradients(matvec, b, guess, tol)
+    xp, count = run.xp, 0
+    while count < cap and bool(xp.any(run.active)):
+        run.iterate()
         count += 1
-    residual = xp.sqrt(rr) / xp.where(scale > 0, scale, zero + 1.0)
-    return CGResult(x, residual[..., 0], bool(xp.all(rr <= goal)), count)
+    return CGResult(run.x, run.residual, bool(xp.all(run.solved)), count)
+
+
+def cg_within(
+    matvec: Callable[[Array], Array],
+    b: Array,
+    *,
+    guess: Array,
+    tol: float,
+    budget: int,
+) -> tuple[Array, Array, Array]:
+    """Conjugate gradients without a decision on the host: exactly ``budget`` iterations.
+
+    Systems that are done are frozen, as in :func:`cg`, so that more iterations than needed change
+    nothing. Nothing waits for the device.
+
+    Returns
+    -------
+    x : (..., p)
+    solved : bool (...)
+        Which systems reached the tolerance.
+    used : int (...)
+        Iterations that each system took.
+    """
+    run = _ConjugateGradients(matvec, b, guess, tol)
+    used = run.xp.zeros(run.active.shape, dtype=run.xp.int64, device=b.device)
+    for _ in range(budget):
+        used = used + run.xp.astype(run.active, run.xp.int64)
+        run.iterate()
+    return run.x, run.solved[..., 0], used[..., 0]
+
+
+def solve_each(H: Array, b: Array) -> tuple[Array, Array]:
+    """Solve ``H_k x_k = b_k`` for all k; a singular system harms no other.
+
+    Parameters
+    ----------
+    H : (A, p, p)
+    b : (A, p)
+
+    Returns
+    -------
+    x : (A, p)
+        Anything where a system is singular.
+    solved : bool (A,)
+        Which systems had no pivot of exactly zero. Numbers that are not finite solve to such.
+    """
+    xp = array_namespace(H, b)
+    if hasattr(xp.linalg, "solve_ex"):  # torch, which would wait for the device to raise
+        x, info = xp.linalg.solve_ex(H, b[..., None])
+        return x[..., 0], info == 0
+    try:
+        x = _solve(xp, H, b[..., None])[..., 0]
+    except SingularMatrixError:
+        return _solve_one_by_one(xp, H, b)
+    if is_cupy_namespace(xp) or is_jax_namespace(xp):  # they neither raise nor wait
+        sound = xp.all(xp.isfinite(H), axis=(-2, -1)) & xp.all(xp.isfinite(b), axis=-1)
+        return x, xp.all(xp.isfinite(x), axis=-1) | ~sound
+    return x, xp.ones(b.shape[:-1], dtype=xp.bool, device=b.device)
+
+
+def _solve_one_by_one(xp: Namespace, H: Array, b: Array) -> tuple[Array, Array]:
+    """Solve system by system, where a library gives up all of them for one; zeros for that one."""
+    rows, solved = [], []
+    for k in range(b.shape[0]):
+        try:
+            rows.append(_solve(xp, H[k, ...], b[k, :, None])[:, 0])
+            solved.append(True)
+        except SingularMatrixError:
+            rows.append(xp.zeros_like(b[k, :]))
+            solved.append(False)
+    return xp.stack(rows), xp.asarray(solved, device=b.device)
+
+
+class _ConjugateGradients:
+    """The state of conjugate gradients on systems over leading axes, and one iteration."""
+
+    def __init__(
+        self, matvec: Callable[[Array], Array], b: Array, guess: Array | None, tol: float
+    ) -> None:
+        xp = self.xp = array_namespace(b)
+        self._matvec = matvec
+        zero = xp.zeros_like(b)
+        self.x = zero if guess is None else xp.broadcast_to(guess, b.shape) + zero
+        self._r = b + zero if guess is None else b - matvec(self.x)
+        self._scale = norm(b)
+        self._goal = (tol * self._scale) ** 2
+        self._d = self._r
+        self._rr = xp.sum(self._r * self._r, axis=-1, keepdims=True)
+        self.active = self._rr > self._goal
+
+    def iterate(self) -> None:
+        """Move the active systems; one with a direction of no curvature is given up."""
+        xp = self.xp
+        Ad = self._matvec(self._d)
+        curvature = xp.sum(self._d * Ad, axis=-1, keepdims=True)
+        active = self.active & (curvature > 0)
+        zero, one = xp.zeros_like(curvature), xp.ones_like(curvature)
+        step = xp.where(active, self._rr / xp.where(active, curvature, one), zero)
+        self.x = self.x + step * self._d
+        self._r = self._r - step * Ad
+        new = xp.where(active, xp.sum(self._r * self._r, axis=-1, keepdims=True), self._rr)
+        ratio = xp.where(active, new / xp.where(active, self._rr, one), zero)
+        self._d = xp.where(active, self._r + ratio * self._d, xp.zeros_like(self._d))
+        self._rr = new
+        self.active = active & (new > self._goal)
+
+    @property
+    def solved(self) -> Array:
+        """Which systems reached the tolerance, ``(..., 1)``."""
+        return self._rr <= self._goal
+
+    @property
+    def residual(self) -> Array:
+        """The norm of the residual relative to that of b, ``(...)``."""
+        one = self.xp.ones_like(self._scale)
+        return (self.xp.sqrt(self._rr) / self.xp.where(self._scale > 0, self._scale, one))[..., 0]
 
 
 class SingularMatrixError(np.linalg.LinAlgError):
     """A matrix that should be positive definite is singular."""
 
 
-def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False) -> Array:
+def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False, may_wait: bool = True) -> Array:
     """Solve ``H X = B`` for symmetric positive (semi)definite H, per leading axis.
 
     Parameters
@@ -115,6 +220,8 @@ def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False) -> Array:
         Whether H can lack rank (ridge 0). Whether it does is decided after scaling its diagonal to
         one, so that features of different units do not matter: a smallest eigenvalue of at most
         ``p eps`` then means the solution of minimum norm in the least-squares sense.
+    may_wait : bool
+        Whether to ask the device if any matrix is singular at all, which saves work where none is.
 
     Returns
     -------
@@ -140,7 +247,7 @@ def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False) -> Array:
     identity = xp.eye(H.shape[-1], dtype=H.dtype, device=H.device)
     direct = _solve(xp, xp.where(full_rank, scaled, identity), scale[..., None] * B)
     direct = scale[..., None] * direct
-    if bool(xp.all(full_rank)):
+    if may_wait and bool(xp.all(full_rank)):
         return direct
     return xp.where(full_rank, direct, _minimum_norm(xp, H, B, cutoff))
 

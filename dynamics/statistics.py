@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from . import checks
 from .namespaces import to_numpy
@@ -53,16 +54,14 @@ def describe_weights(
     problem: Problem, w: Array, thresholds: Sequence[float]
 ) -> dict[str, np.ndarray]:
     """Return ``ess, entropy, support`` and, where known, ``clean_mass`` of weights (..., n)."""
-    w = to_numpy(w)
-    out = {
-        "ess": ess(w),
-        "entropy": entropy(w),
-        "support": np.stack([support(w, q).sum(axis=-1) for q in thresholds], axis=-1),
-    }
+    xp = array_namespace(w)
+    counts = [xp.sum(xp.astype(support(w, q), xp.int64), axis=-1) for q in thresholds]
+    out = {"ess": ess(w), "entropy": entropy(w), "support": xp.stack(counts, axis=-1)}
     if problem.clean is not None:
-        share = w[..., problem.clean].sum(axis=-1) / w.sum(axis=-1)
-        out["clean_mass"] = np.minimum(share, 1.0)  # round-off may reach beyond
-    return out
+        clean = xp.asarray(problem.clean, dtype=w.dtype, device=w.device)
+        share = xp.sum(w * clean, axis=-1) / xp.sum(w, axis=-1)
+        out["clean_mass"] = xp.where(share < 1.0, share, xp.ones_like(share))  # round-off
+    return {name: to_numpy(value) for name, value in out.items()}
 
 
 def describe_theta(problem: Problem, theta: Array) -> dict[str, np.ndarray]:
@@ -78,7 +77,9 @@ def describe_theta(problem: Problem, theta: Array) -> dict[str, np.ndarray]:
 def describe(
     problem: Problem, theta: Array, w: Array, thresholds: Sequence[float], *, outer_loss: bool
 ) -> dict[str, np.ndarray]:
-    """Return all variables of states theta ``(..., p)``, w ``(..., n)``, arrays ``(...)``.
+    """Return all variables of states theta ``(..., p)``, w ``(..., n)``, NumPy arrays ``(...)``.
+
+    States are arrays of the problem's namespace.
 
     ``outer_loss`` costs one inner solve per state.
     """
@@ -112,4 +113,5 @@ def _outer_losses(problem: Problem, theta: Array, w: Array) -> np.ndarray:
     except (ConvergenceError, np.linalg.LinAlgError):
         if w.ndim == 1:
             return np.array(np.nan)
-        return np.stack([_outer_losses(problem, theta[k], w[k]) for k in range(len(w))])
+        cells = range(w.shape[0])
+        return np.stack([_outer_losses(problem, theta[k, ...], w[k, ...]) for k in cells])

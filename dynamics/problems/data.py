@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from ..namespaces import to_numpy
+from ..types import Array
 from .base import Problem
 
-__all__ = ["check_test", "subset"]
+__all__ = ["check_test", "largest_row", "subset"]
 
 P = TypeVar("P", bound=Problem)
 
@@ -19,6 +21,12 @@ def check_test(test: Any) -> tuple[Any, Any]:
     if not isinstance(test, (tuple, list)) or len(test) != 2:
         raise TypeError(f"`test` must be a pair (X_test, y_test); got {type(test).__name__}.")
     return test[0], test[1]
+
+
+def largest_row(X: Array) -> float:
+    """Return the largest squared norm of a row of X."""
+    xp = array_namespace(X)
+    return float(xp.max(xp.sum(X * X, axis=-1)))
 
 
 def check_index(name: str, index: Any, length: int) -> np.ndarray:

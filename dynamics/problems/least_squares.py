@@ -14,7 +14,7 @@ from ..namespaces import to_numpy
 from ..status import ConvergenceError
 from ..types import Array
 from .base import DENSE_LIMIT, Problem
-from .data import check_test, subset
+from .data import check_test, largest_row, subset
 
 __all__ = ["LeastSquares"]
 
@@ -156,8 +156,11 @@ class LeastSquares(Problem):
 
     def constants(self) -> tuple[float, float]:
         """Return ``(ridge, max_i |x_i|^2 + ridge)``: tight, as one sample may hold all weight."""
-        largest = float(self.xp.max(self.xp.sum(self.X * self.X, axis=-1)))
-        return self.ridge, largest + self.ridge
+        return self.ridge, self._largest_row + self.ridge
+
+    @cached_property
+    def _largest_row(self) -> float:
+        return largest_row(self.X)
 
     # ------------------------------------------------------------------ per-sample matrices
     def per_sample_grads(self, theta: Array) -> Array:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from ..types import Array
 from .base import Problem
 
@@ -116,6 +118,12 @@ class MultiProblem(Problem):
     def theta_star(self, w: Array, guess: Array | None = None) -> Array:
         guesses = [None] * len(self.problems) if guess is None else self.split(guess)
         parts = [q.theta_star(w, g) for q, g in zip(self.problems, guesses, strict=True)]
+        lead = np.broadcast_shapes(*(tuple(part.shape[:-1]) for part in parts))
+        whole = [self.xp.broadcast_to(part, (*lead, part.shape[-1])) for part in parts]
+        return self.xp.concat(whole, axis=-1)
+
+    def in_range(self, b: Array) -> Array:
+        parts = [q.in_range(part) for q, part in zip(self.problems, self.split(b), strict=True)]
         return self.xp.concat(parts, axis=-1)
 
     def initial_theta(self, w0: Array) -> Array:

@@ -12,13 +12,15 @@ import numpy as np
 from .. import checks
 from ..types import Array
 from .base import Problem
-from .data import check_test, subset
+from .data import check_test, largest_row, subset
 from .newton import newton_cg
 
 __all__ = ["SoftmaxRegression"]
 
 HESSIAN_LIMIT = 4096
 """Largest p for which a dense Hessian is formed at all (134 MB of float64)."""
+GROUP_NUMBERS = 4_000_000
+"""Numbers (n p C per cell) of the largest array while Hessians of a group of cells are formed."""
 
 
 class SoftmaxRegression(Problem):
@@ -210,25 +212,33 @@ class SoftmaxRegression(Problem):
             ("hessian",), f"hessian (which needs p <= {HESSIAN_LIMIT}, got {self.num_params})"
         )
         lead, (flat, flat_w) = self._flatten(theta, w)
-        xp, f, C = self.xp, self.num_features, self.num_classes
+        xp, p = self.xp, self.num_params
         prob = self._probabilities(flat, self.X)
+        group = max(1, GROUP_NUMBERS // (self.num_samples * p * self.num_classes))
+        cells = prob.shape[1]
+        parts = [slice(k, min(k + group, cells)) for k in range(0, cells, group)]
+        H = xp.concat([self._hessians(prob[:, part, :], flat_w[part, :]) for part in parts])
+        H = H + self.ridge * xp.eye(p, dtype=self.dtype, device=self.device)
+        return xp.reshape(H, (*lead, p, p))
+
+    def _hessians(self, prob: Array, w: Array) -> Array:
+        """Return the Hessians (b, p, p) without ridge of cells with probabilities (n, b, C)."""
+        xp, f, C = self.xp, self.num_features, self.num_classes
+        n, b, _ = prob.shape
         eye = xp.eye(C, dtype=self.dtype, device=self.device)
-        blocks = []
-        for k in range(prob.shape[1]):
-            pk = prob[:, k, :]
-            curvature = (pk[:, :, None] * eye - pk[:, :, None] * pk[:, None, :]) * flat_w[
-                k, :, None, None
-            ]
-            left = xp.reshape(curvature[:, None, :, :] * self.X[:, :, None, None], (-1, f * C * C))
-            block = xp.reshape(self.X.T @ left, (f, f, C, C))
-            blocks.append(xp.reshape(xp.permute_dims(block, (0, 2, 1, 3)), (f * C, f * C)))
-        H = xp.stack(blocks) + self.ridge * xp.eye(f * C, dtype=self.dtype, device=self.device)
-        return xp.reshape(H, (*lead, f * C, f * C))
+        curvature = prob[:, :, :, None] * eye - prob[:, :, :, None] * prob[:, :, None, :]
+        curvature = curvature * w.T[:, :, None, None]
+        rows = curvature[:, :, None, :, :] * self.X[:, None, :, None, None]
+        block = xp.reshape(self.X.T @ xp.reshape(rows, (n, -1)), (f, b, f, C, C))
+        return xp.reshape(xp.permute_dims(block, (1, 0, 3, 2, 4)), (b, f * C, f * C))
 
     def constants(self) -> tuple[float, float]:
         """Return ``(ridge, max_i |x_i|^2 / 2 + ridge)``, since ``diag(pi) - pi pi' <= I/2``."""
-        largest = float(self.xp.max(self.xp.sum(self.X * self.X, axis=-1)))
-        return self.ridge, 0.5 * largest + self.ridge
+        return self.ridge, 0.5 * self._largest_row + self.ridge
+
+    @cached_property
+    def _largest_row(self) -> float:
+        return largest_row(self.X)
 
     def per_sample_hvp(self, theta: Array, v: Array) -> Array:
         r"""Return the rows :math:`\nabla^2 l_i\, v`, shape ``(..., n, p)``."""
