@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg.lapack import spotrf, spotri
 
+from ..linalg import solve_each
 from ..problems import LeastSquares
 from .blocks import RowBlocks
 from .compiled.solve import SMALL_PIVOT
 from .krylov import correct_cells
-from .least_squares import solve_cells
 
 __all__ = ["Adjoints"]
 
@@ -93,7 +93,7 @@ class Adjoints:
         direct = np.flatnonzero((count < 0) & sound)
         if direct.size:
             H = np.stack([self._hessian(w[:, k]) for k in direct])
-            v[direct], solved[direct] = solve_cells(H, b[direct])
+            v[direct], solved[direct] = solve_each(H, b[direct])
         return v, solved
 
     def _hessian(self, w: np.ndarray) -> np.ndarray:

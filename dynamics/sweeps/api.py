@@ -1,4 +1,4 @@
-r"""The entry point ``sweep``: check, run the engine tile by tile, label."""
+r"""The entry point ``sweep``: check, let an engine run, label."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import numpy as np
 
 from .. import backend as backends
 from .. import checks, provenance
-from ..namespaces import require_numpy
+from ..namespaces import to_numpy
 from ..problems import Problem
 from ..simplex import uniform_log_weights
-from ..statistics import THRESHOLDS, check_thresholds, describe
+from ..statistics import THRESHOLDS, check_thresholds
 from ..types import Array
-from . import compiled
-from .cells import Cells, Plan
-from .engines import Engine, make_engine
+from .cells import Plan
+from .engines import Work, run
 from .labels import label
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def sweep(
     Parameters
     ----------
     problem : Problem
-        With NumPy arrays.
+        Of any array library.
     alpha, beta : float or (a,), (b,)
         Speeds of theta and of the weights, >= 0, per unit of time.
     dt : float
@@ -67,8 +66,10 @@ def sweep(
     w0 : (n,), optional
         Positive weights; uniform when left out.
     backend : {"auto", "numpy", "cupy", "torch"}
-        ``"auto"`` takes the fastest engine for the problem, ``"numpy"`` the plain reference; the
-        provenance names the one that ran.
+        ``"auto"`` takes a GPU if a probe of CuPy succeeds, else the fastest engine for the problem
+        on the CPU, and leaves a problem on torch, CuPy or JAX arrays where it is; ``"numpy"`` is
+        the plain reference; ``"torch"`` takes a CUDA device that works, else the CPU. The problem
+        is moved where it has to be; ``engine`` in the provenance says who computed, and where.
     dtype : {"float64", "float32"}
     save_steps : int or sequence of int, optional
         Adds the dimension ``step``: every so many steps, start and end included, or exactly the
@@ -97,21 +98,18 @@ def sweep(
     began = time.perf_counter()
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
-    require_numpy(problem.xp, "sweep")
     alpha, beta = check_rates("alpha", alpha), check_rates("beta", beta)
     steps = _save_steps(save_steps, checks.integer("num_steps", num_steps, minimum=1))
-    chosen = backends.resolve(backend)
-    problem = problem.to(dtype=checks.choice("dtype", dtype, ("float64", "float32")))
+    dtype = checks.choice("dtype", dtype, ("float64", "float32"))
+    chosen = backends.resolve(backend, problem)
+    problem = _in_dtype(problem, dtype)
     thresholds, dt = check_thresholds(thresholds), checks.positive("dt", dt)
     max_bytes = checks.positive("max_bytes", max_bytes)
     if checks.flag("keep_weights", keep_weights):
         _check_size(alpha.size * beta.size, len(steps), problem, max_bytes)
     plan = _plan(problem, alpha, beta, dt, num_steps, steps, theta0, w0)
-    if chosen == "compiled" and compiled.suits(problem):
-        table = compiled.run(problem, plan, keep_weights, thresholds, progress)
-    else:
-        chosen, engine = make_engine(problem, plan, is_plain=chosen == "numpy")
-        table = _run(engine, problem, plan, keep_weights, thresholds, progress)
+    work = Work(problem, plan, keep_weights, thresholds, progress)
+    engine, table = run(work, chosen)
     config = {
         "problem": repr(problem),
         "data": problem.fingerprint(),
@@ -122,13 +120,28 @@ def sweep(
         "save_steps": list(steps),
         "theta0": plan.theta0,
         "w0": None if w0 is None else np.exp(plan.log_w0),
-        "backend": chosen,
+        "backend": engine,
         "dtype": dtype,
     }
-    record = provenance.record(config, dtype=dtype, wall_seconds=time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    record = provenance.record(config, dtype=dtype, device=chosen.label, wall_seconds=seconds)
+    record["engine"] = "; ".join(
+        part for part in (f"{engine} on {chosen.label}", chosen.note) if part
+    )
     log_w0 = None if w0 is None else plan.log_w0
     has_steps = save_steps is not None
     return label(table, alpha, beta, dt, steps if has_steps else None, thresholds, log_w0, record)
+
+
+def _in_dtype(problem: Problem, dtype: str) -> Problem:
+    """Return the problem in a dtype; JAX makes float32 of float64 unless told otherwise."""
+    moved = problem.to(dtype=dtype)
+    if not str(moved.dtype).endswith(dtype):
+        raise ValueError(
+            f"`dtype` must be one that the problem's library keeps; got {dtype!r} and it made "
+            f"{moved.dtype} (JAX: set jax_enable_x64)."
+        )
+    return moved
 
 
 def check_rates(name: str, value: Any) -> np.ndarray:
@@ -176,66 +189,21 @@ def _plan(
     n = problem.num_samples
     log_w0 = uniform_log_weights(n) if w0 is None else np.log(checks.simplex_weights("w0", w0, n))
     if theta0 is None:
-        start = np.asarray(problem.initial_theta(np.exp(log_w0).astype(problem.dtype)))
+        where = {"dtype": problem.dtype, "device": problem.device}
+        start = to_numpy(problem.initial_theta(problem.xp.asarray(np.exp(log_w0), **where)))
     else:
         start = checks.array("theta0", theta0, shape=(problem.num_params,))
     rho, eta = np.meshgrid(alpha * dt, beta * dt, indexing="ij")
-    dtype = problem.dtype
-    return Plan(
-        rho.ravel().astype(dtype), eta.ravel().astype(dtype), num_steps, steps, start, log_w0
-    )
+    dtype = str(problem.dtype).rpartition(".")[2]  # torch says torch.float64
+    rho, eta = (rate.ravel().astype(dtype) for rate in (rho, eta))
+    return Plan(rho, eta, num_steps, steps, start, log_w0)
 
 
 def _check_size(cells: int, saves: int, problem: Problem, max_bytes: float) -> None:
     """Refuse to keep more weights than ``max_bytes``."""
-    size = cells * saves * problem.num_samples * np.dtype(problem.dtype).itemsize
+    size = cells * saves * problem.num_samples * problem.xp.finfo(problem.dtype).bits // 8
     if size > max_bytes:
         raise ValueError(
             f"`keep_weights` would store {size / 1e9:.3g} GB (`max_bytes`: {max_bytes / 1e9:.3g} "
             "GB): raise `max_bytes`, save fewer steps, or rebuild single cells with `weights`."
         )
-
-
-def _run(
-    engine: Engine,
-    problem: Problem,
-    plan: Plan,
-    keep_weights: bool,
-    thresholds: tuple[float, ...],
-    progress: Callable[[float], None] | None,
-) -> dict[str, np.ndarray]:
-    """Run all cells, tile by tile; return arrays ``(B, saves, ...)``."""
-    num_cells, num_saves = plan.rho.size, len(plan.save_steps)
-    table: dict[str, np.ndarray] = {}
-    with np.errstate(all="ignore"):
-        for start in range(0, num_cells, engine.tile):
-            index = np.arange(start, min(start + engine.tile, num_cells))
-
-            def report(share: float, start: int = start, size: int = index.size) -> None:
-                if progress is not None:
-                    progress((start + size * share) / num_cells)
-
-            for k, (_, cells) in enumerate(engine.advance(index, progress and report)):
-                for name, values in _snapshot(problem, cells, keep_weights, thresholds).items():
-                    if name not in table:
-                        table[name] = np.empty(
-                            (num_cells, num_saves, *values.shape[1:]), values.dtype
-                        )
-                    table[name][index, k] = values
-            report(1.0)
-    table["status"], table["last_step"] = table["status"][:, -1], table["last_step"][:, -1]
-    return table
-
-
-def _snapshot(
-    problem: Problem, cells: Cells, keep_weights: bool, thresholds: tuple[float, ...]
-) -> dict[str, np.ndarray]:
-    """Return the variables of a tile at one saved step."""
-    w = np.exp(cells.log_w)
-    out = describe(problem, cells.theta, w, thresholds, outer_loss=True)
-    out["theta"] = cells.theta
-    if cells.U is not None:
-        out["U"] = cells.U
-    if keep_weights:
-        out["w"] = w
-    return {**out, "status": cells.status, "last_step": cells.last_step}

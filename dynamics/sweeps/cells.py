@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from ..status import BOUND, Status
 from ..types import Array
@@ -82,8 +83,8 @@ class Cells:
         return good
 
 
-def judge(theta: Array, total: Array, solved: Array) -> np.ndarray:
-    """Return the status ``(A,)`` of new states.
+def judge(theta: Array, total: Array, solved: Array) -> Array:
+    """Return the status ``(A,)``, int8, of new states; nothing waits for the device.
 
     Parameters
     ----------
@@ -93,9 +94,13 @@ def judge(theta: Array, total: Array, solved: Array) -> np.ndarray:
     solved : (A,) bool
         Whether the inner system could be solved.
     """
-    size = np.abs(theta).max(axis=-1)
-    verdict = np.full(size.shape, Status.ok, dtype=np.int8)
-    verdict[size > BOUND] = Status.diverged
-    verdict[np.isnan(size) | ~np.isfinite(total)] = Status.nonfinite
-    verdict[~solved] = Status.underflow
+    xp = array_namespace(theta, total, solved)
+    size = xp.max(xp.abs(theta), axis=-1)
+    verdict = xp.full(size.shape, int(Status.ok), dtype=xp.int8, device=theta.device)
+    for status, holds in (
+        (Status.diverged, size > BOUND),
+        (Status.nonfinite, xp.isnan(size) | ~xp.isfinite(total)),
+        (Status.underflow, ~solved),
+    ):
+        verdict = xp.where(holds, xp.full_like(verdict, int(status)), verdict)
     return verdict

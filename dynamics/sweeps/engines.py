@@ -1,20 +1,37 @@
-"""Which engine steps a tile of cells."""
+"""Which engine runs a sweep, and the loop over tiles of those that step tile by tile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..backend import Backend, free_bytes
+from ..namespaces import to_numpy
 from ..problems import LeastSquares, Problem, SoftmaxRegression
+from ..statistics import describe
 from ..types import Array
-from .cells import Cells, Plan
-from .compiled import MAX_PARAMS, has_firm_ridge
+from . import compiled
+from .cells import Plan
 from .least_squares import LeastSquaresEngine
 from .oracles import OracleEngine
 
-__all__ = ["Engine", "make_engine"]
+__all__ = ["Engine", "Work", "make_engine", "run"]
+
+Progress = Callable[[float], None]
+Table = dict[str, np.ndarray]
+"""Arrays ``(B, saves, ...)`` by the names of the Dataset; ``status`` and ``last_step`` ``(B,)``."""
+
+
+class Work(NamedTuple):
+    """What is to be run, and what is to be kept of it."""
+
+    problem: Problem
+    plan: Plan
+    keep_weights: bool
+    thresholds: tuple[float, ...]
+    progress: Progress | None
 
 
 class Engine(Protocol):
@@ -22,21 +39,40 @@ class Engine(Protocol):
 
     tile: int
 
-    def advance(
-        self, index: Array, report: Callable[[float], None] | None = None
-    ) -> Iterator[tuple[int, Cells]]:
-        """Yield ``(step, cells)`` at each saved step of the cells ``index``.
+    def advance(self, index: Array, report: Progress | None = None) -> Iterator[tuple[int, Any]]:
+        """Yield ``(step, states)`` at each saved step of the cells ``index``.
 
+        States are :class:`.cells.Cells` or have its attributes, in the problem's namespace.
         ``report`` is called with the share of their steps that is done.
         """
         ...
+
+
+def run(work: Work, backend: Backend) -> tuple[str, Table]:
+    """Run all cells where ``backend`` says; return the name of the engine and its table."""
+    if backend.name == "compiled":
+        if compiled.suits(work.problem):
+            return "compiled", compiled.run(*work)
+        name, engine = make_engine(work.problem, work.plan, is_plain=False)
+        return name, _run_tiles(engine, work)
+    if backend.module is not None:
+        moved = work.problem.to(xp=backend.module, device=backend.device)
+        work = work._replace(problem=moved)
+    if backend.name == "numpy":
+        name, engine = make_engine(work.problem, work.plan, is_plain=True)
+        return name, _run_tiles(engine, work)
+    from .portable import PortableEngine
+
+    engine = PortableEngine(work.problem, work.plan, free_bytes(work.problem))
+    return backend.name, _run_tiles(engine, work)
 
 
 def make_engine(problem: Problem, plan: Plan, *, is_plain: bool) -> tuple[str, Engine]:
     """Return the engine for this problem with its name: the reference where ``is_plain``."""
     is_plain = is_plain or problem.dtype != np.float64
     if isinstance(problem, LeastSquares):
-        if is_plain or problem.num_params <= MAX_PARAMS or not has_firm_ridge(problem):
+        is_small = problem.num_params <= compiled.MAX_PARAMS
+        if is_plain or is_small or not compiled.has_firm_ridge(problem):
             return "numpy", LeastSquaresEngine(problem, plan)
         from .iterative import IterativeEngine
 
@@ -46,3 +82,39 @@ def make_engine(problem: Problem, plan: Plan, *, is_plain: bool) -> tuple[str, E
 
         return "iterative", SoftmaxEngine(problem, plan)
     return "numpy", OracleEngine(problem, plan)
+
+
+def _run_tiles(engine: Engine, work: Work) -> Table:
+    """Run all cells, tile by tile."""
+    num_cells, num_saves = work.plan.rho.size, len(work.plan.save_steps)
+    table: Table = {}
+    with np.errstate(all="ignore"):
+        for start in range(0, num_cells, engine.tile):
+            index = np.arange(start, min(start + engine.tile, num_cells))
+
+            def report(share: float, start: int = start, size: int = index.size) -> None:
+                if work.progress is not None:
+                    work.progress((start + size * share) / num_cells)
+
+            for k, (_, states) in enumerate(engine.advance(index, work.progress and report)):
+                for name, values in _snapshot(work, states).items():
+                    if name not in table:
+                        shape = (num_cells, num_saves, *values.shape[1:])
+                        table[name] = np.empty(shape, values.dtype)
+                    table[name][index, k] = values
+            report(1.0)
+    table["status"], table["last_step"] = table["status"][:, -1], table["last_step"][:, -1]
+    return table
+
+
+def _snapshot(work: Work, states: Any) -> Table:
+    """Return the variables of a tile at one saved step."""
+    problem = work.problem
+    w = problem.xp.exp(states.log_w)
+    out = describe(problem, states.theta, w, work.thresholds, outer_loss=True)
+    out["theta"] = to_numpy(states.theta)
+    if states.U is not None:
+        out["U"] = to_numpy(states.U)
+    if work.keep_weights:
+        out["w"] = to_numpy(w)
+    return {**out, "status": states.status, "last_step": states.last_step}

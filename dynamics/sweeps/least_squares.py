@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..features import field_coefficients, num_features, quadratic_features, split_moments
+from ..linalg import solve_each
 from ..problems import LeastSquares
 from ..types import Array
 from .cells import Cells, Plan, judge
 
-__all__ = ["LeastSquaresEngine", "solve_cells"]
+__all__ = ["LeastSquaresEngine"]
 
 TILE_NUMBERS = 40_000
 """Weights per tile (0.3 MB of float64), so that a tile stays in the cache."""
@@ -112,27 +113,8 @@ class LeastSquaresEngine:
         Q = self.problem.row_space
         if Q is not None:
             H, b = Q.T @ H @ Q, b @ Q
-        v, solved = solve_cells(H, b)
+        v, solved = solve_each(H, b)
         return (v if Q is None else v @ Q.T), solved
-
-
-def solve_cells(H: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``H^{-1} b`` of all cells and who was solved; one by one where one is singular."""
-    try:
-        return np.linalg.solve(H, b[..., None])[..., 0], np.ones(len(b), dtype=bool)
-    except np.linalg.LinAlgError:
-        return _solve_each(H, b)
-
-
-def _solve_each(H: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Solve cell by cell; a singular cell gets zeros and the mark False."""
-    v, solved = np.zeros_like(b), np.ones(len(b), dtype=bool)
-    for k in range(len(b)):
-        try:
-            v[k] = np.linalg.solve(H[k], b[k])
-        except np.linalg.LinAlgError:
-            solved[k] = False
-    return v, solved
 
 
 def _named(U: Array | None) -> dict[str, np.ndarray]:

@@ -280,7 +280,7 @@ def test_nothing_is_computed_before_the_check(monkeypatch) -> None:
         lambda: integrate(Q, coordinates="x"),
         lambda: run_method(Q, methods.Joint(), 0),
         lambda: sweep(Q, alpha=[0.1], beta=[0.1], dt=-1),
-        lambda: sweep(Q, alpha=[0.1], beta=[0.1], backend="cupy"),
+        lambda: sweep(Q, alpha=[0.1], beta=[0.1], backend="fortran"),
         lambda: sweep(Q, alpha=[0.1], beta=[0.1], thresholds=[2]),
     ):
         with pytest.raises(ValueError, match="`"):

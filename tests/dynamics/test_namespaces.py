@@ -5,38 +5,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from warmflow.dynamics import Problem, geometries, integrate, methods, run_method, sweep
+from warmflow.dynamics import Problem, geometries, integrate, methods, run_method
 from warmflow.dynamics.namespaces import to_numpy
 
 from .cases import CASES, Case, least_squares, softmax
-
-
-def libraries() -> list[object]:
-    """Return array-api-strict, and torch where it is installed."""
-    torch = pytest.param(
-        "torch", marks=pytest.mark.skipif(not _has_torch(), reason="torch is not installed")
-    )
-    return [pytest.param("array_api_strict"), torch]
-
-
-def _has_torch() -> bool:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def library(name: str) -> object:
-    if name == "torch":
-        import torch
-
-        return torch
-    return array_api_strict
-
+from .devices import FAKE_GPU, LIBRARIES, library
 
 every = pytest.mark.parametrize("c", CASES.values(), ids=CASES.keys())
-on_every_library = pytest.mark.parametrize("name", libraries())
+on_every_library = pytest.mark.parametrize("name", LIBRARIES)
 
 
 @on_every_library
@@ -122,5 +98,32 @@ def test_scipy_integrators_ask_for_numpy(name: str) -> None:
     q = least_squares().to(xp=library(name))
     with pytest.raises(ValueError, match=r"`problem` must hold NumPy arrays for integrate"):
         integrate(q)
-    with pytest.raises(ValueError, match=r"`problem` must hold NumPy arrays for sweep"):
-        sweep(q, alpha=[0.1], beta=[0.1])
+
+
+@pytest.mark.parametrize("order", ["simultaneous", "w_first"])
+@pytest.mark.parametrize("make", [least_squares, softmax])
+@pytest.mark.parametrize("kind", [methods.Joint, methods.Exact, methods.SOBA])
+def test_methods_stay_on_their_device_with_leading_axes(kind, make, order: str) -> None:
+    """Seeds and cells together, on a device that NumPy cannot read."""
+    q = make()
+    knobs = {"eta": np.array([[0.1, 0.2]]), "order": order}
+    options = {"theta0": np.full((3, 1, q.num_params), 0.1), "num_saved": 3}
+    expected = run_method(q, kind(**knobs), 6, **options)
+    moved = q.to(xp=array_api_strict, device=FAKE_GPU)
+    got = run_method(moved, kind(**knobs), 6, **options)
+    assert got.w.shape == expected.w.shape == (3, *got.w.shape[1:-1], q.num_samples)
+    assert_allclose(got.theta, expected.theta, rtol=1e-8, atol=1e-11)
+    assert_allclose(got.w, expected.w, rtol=1e-7, atol=1e-11)
+    with pytest.raises((RuntimeError, ValueError, TypeError)):
+        np.asarray(moved.X)
+
+
+@on_every_library
+def test_single_precision_stays_single(name: str) -> None:
+    for q in (least_squares(), softmax()):
+        moved = q.to(xp=library(name), dtype="float32")
+        w = moved.xp.full((q.num_samples,), 1 / q.num_samples, dtype=moved.dtype)
+        theta = moved.theta_star(w)
+        assert theta.dtype == moved.hypergradient(theta, w).dtype == moved.dtype
+        run = run_method(moved, methods.SOBA(batch_size=5), 4)
+        assert run.w.dtype == run.theta.dtype == np.float32

@@ -210,12 +210,6 @@ def test_too_many_weights_are_refused_with_their_size() -> None:
         )
 
 
-@pytest.mark.parametrize("backend", ["cupy", "torch"])
-def test_an_unavailable_backend_names_its_cure(backend: str) -> None:
-    with pytest.raises(ValueError, match=r"`backend` '\w+' is not available.*backend='numpy'"):
-        sweep(two_clusters(), alpha=[0.1], beta=[0.1], backend=backend)
-
-
 def test_a_cell_whose_end_state_cannot_be_solved_keeps_the_others() -> None:
     """The kept state of a singular cell has no theta_star: h is NaN there and right elsewhere."""
     q = least_squares(n=30, p=2)

@@ -283,3 +283,12 @@ def test_unfit_weights_are_explained(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert re.search(message, lines[0])
+
+
+def test_a_cure_in_python_is_told_as_an_option() -> None:
+    from warmflow.paper_repro.errors import UserError
+    from warmflow.paper_repro.faults import faults_of_user
+
+    refused = pytest.raises(UserError, match=r"^`ridge` is off; use `--backend numpy`\.$")
+    with refused, faults_of_user():
+        raise ValueError("`ridge` is off; use `backend='numpy'`.")
