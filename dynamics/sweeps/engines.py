@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from array_api_compat import is_numpy_namespace
 
-from ..backend import Backend, free_bytes
+from ..backend import Backend, free_bytes, probe_cupy
 from ..namespaces import to_numpy
 from ..problems import LeastSquares, Problem, SoftmaxRegression
 from ..statistics import describe
@@ -55,6 +56,8 @@ def run(work: Work, backend: Backend) -> tuple[str, Table]:
             return "compiled", compiled.run(*work)
         name, engine = make_engine(work.problem, work.plan, is_plain=False)
         return name, _run_tiles(engine, work)
+    if backend.name == "cupy" and (found := run_kernels(work, backend)) is not None:
+        return found
     if backend.module is not None:
         moved = work.problem.to(xp=backend.module, device=backend.device)
         work = work._replace(problem=moved)
@@ -65,6 +68,19 @@ def run(work: Work, backend: Backend) -> tuple[str, Table]:
 
     engine = PortableEngine(work.problem, work.plan, free_bytes(work.problem))
     return backend.name, _run_tiles(engine, work)
+
+
+def run_kernels(work: Work, backend: Backend) -> tuple[str, Table] | None:
+    """Run all cells in our CUDA kernels; None where they do not take the problem."""
+    from . import cuda
+
+    problem = work.problem if is_numpy_namespace(work.problem.xp) else work.problem.to(xp=np)
+    if not (isinstance(problem, LeastSquares) and cuda.suits(problem)):
+        return None
+    device = cuda.CupyDevice(backend.module or probe_cupy()[0])
+    choice = cuda.choose(problem, work.plan.rho.size, device.num_multiprocessors)
+    assert choice is not None, "the kernels suit"
+    return f"cuda {choice.form}", cuda.run_cuda(problem, *work[1:], device, choice)
 
 
 def make_engine(problem: Problem, plan: Plan, *, is_plain: bool) -> tuple[str, Engine]:

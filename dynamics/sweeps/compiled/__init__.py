@@ -40,8 +40,8 @@ def suits(problem: Problem) -> bool:
 
 def has_firm_ridge(problem: LeastSquares) -> bool:
     """Return whether the ridge is seen beside the round-off of the second moments."""
-    largest = float((problem.X * problem.X).sum(axis=1).max())
-    return problem.ridge > FIRM * float(np.finfo(np.float64).eps) * largest
+    largest = float(np.square(problem.X, dtype=np.float64).sum(axis=1).max())
+    return problem.ridge > FIRM * float(np.finfo(problem.X.dtype).eps) * largest
 
 
 def run(

@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 
 from ...problems import LeastSquares
-from ...statistics import describe_theta
 from ...status import Status
 from ..cells import Plan
+from ..losses import losses
 from ..workers import num_threads, run_together
 from .kernel import load_kernel
 from .lanes import WIDTH, words
@@ -30,7 +30,6 @@ MEMORY_NUMBERS = 100_000_000
 """Log-weights of the blocks of all threads together (0.8 GB), where eight lanes allow it."""
 MAX_WIDTH = 32
 TASKS_PER_THREAD = 8
-CHUNK_NUMBERS = 100_000
 
 
 def run_compiled(
@@ -48,8 +47,7 @@ def run_compiled(
     grid = pack_grid(data, plan, width, thresholds, keep_weights)
     table = _new_table(data, grid)
     _run_tasks(data, grid, table, width, threads, progress)
-    with np.errstate(all="ignore"):
-        return _named(problem, table, keep_weights)
+    return _named(problem, table, keep_weights)
 
 
 def choose_width(num_samples: int, num_cells: int, threads: int) -> int:
@@ -115,14 +113,4 @@ def _named(problem: LeastSquares, table: Table, keep_weights: bool) -> dict[str,
     names += ["U"] if table.U.shape[-1] else []
     names += ["w"] if keep_weights else []
     out = {name: getattr(table, name) for name in names}
-    rows = max(1, CHUNK_NUMBERS // problem.num_val)
-    cells, saves, p = table.theta.shape
-    losses: dict[str, list[np.ndarray]] = {}
-    for start in range(0, cells * saves, rows):
-        part = slice(start, start + rows)
-        values = describe_theta(problem, table.theta.reshape(-1, p)[part])
-        values["outer_loss"] = problem.val_loss(table.theta_star.reshape(-1, p)[part])
-        for name, value in values.items():
-            losses.setdefault(name, []).append(value)
-    joined = {name: np.concatenate(parts).reshape(cells, saves) for name, parts in losses.items()}
-    return {**out, **joined}
+    return {**out, **losses(problem, table.theta, table.theta_star)}
