@@ -42,7 +42,7 @@ def compile_log(nvrtc, source: str, options: tuple[str, ...], architecture: int)
     """Return what the assembler says of the kernels."""
     program = nvrtc.createProgram(source, "kernels.cu", [], [])
     try:
-        flags = [*options, f"-arch=sm_{architecture}", "-Xptxas=-v"]
+        flags = [*options, "-ftz=true", f"-arch=sm_{architecture}", "-Xptxas=-v"]
         nvrtc.compileProgram(program, flags)
         return nvrtc.getProgramLog(program)
     finally:

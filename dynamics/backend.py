@@ -7,6 +7,7 @@ compile. So a device counts as there only after it has solved a small system.
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, util
@@ -19,10 +20,22 @@ from . import checks
 from .namespaces import to_numpy
 from .problems import Problem
 
-__all__ = ["BACKENDS", "Backend", "Unavailable", "free_bytes", "probe_cupy", "resolve"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Unavailable",
+    "free_bytes",
+    "probe_cupy",
+    "require_current_device",
+    "resolve",
+]
 
 BACKENDS = ("auto", "numpy", "cupy", "torch")
 FALLBACK = "use `backend='numpy'`"
+CUPY = re.compile(r"cupy|cupy-(cuda|rocm)[\w-]*|amd-cupy")
+"""Distributions that provide CuPy itself, other than packages that build on it."""
+FIRST_CUDA = 12
+"""Oldest CUDA that there is an extra for."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,7 @@ def resolve(backend: str, problem: Problem) -> Backend:
         For an unknown name, or one that cannot run here, with its cure.
     """
     checks.choice("backend", backend, BACKENDS)
+    require_current_device(problem)
     at_home = is_numpy_namespace(problem.xp)
     try:
         if backend == "auto":
@@ -83,6 +97,20 @@ def resolve(backend: str, problem: Problem) -> Backend:
     return Backend("numpy", None if at_home else np)
 
 
+def require_current_device(problem: Problem) -> None:
+    """Refuse CuPy arrays on a device that is not the current one, where new arrays would go."""
+    if not is_cupy_namespace(problem.xp):
+        return
+    import cupy
+
+    current, own = cupy.cuda.Device().id, problem.device.id
+    if own != current:
+        raise ValueError(
+            f"`problem` must be on the current CUDA device ({current}); got device {own} "
+            f"(call `cupy.cuda.Device({own}).use()` before)."
+        )
+
+
 def free_bytes(problem: Problem) -> int | None:
     """Return the free memory of the device that holds a problem; None on a CPU."""
     if is_cupy_namespace(problem.xp):
@@ -92,7 +120,9 @@ def free_bytes(problem: Problem) -> int | None:
     if is_torch_namespace(problem.xp) and problem.device.type == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info(problem.device)[0])
+        where = problem.device
+        cached = torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where)
+        return int(torch.cuda.mem_get_info(where)[0]) + cached
     return None
 
 
@@ -208,12 +238,15 @@ def _check_driver(runtime: Any) -> None:
     if not driver:
         raise Unavailable(f"no CUDA driver found; install NVIDIA's driver, or {FALLBACK}")
     built = runtime.runtimeGetVersion()
-    if driver // 1000 < built // 1000:
-        raise Unavailable(
-            f"the driver speaks CUDA {_dotted(driver)} and CuPy was built for CUDA "
-            f"{_dotted(built)}; uninstall {' '.join(_distributions()) or 'cupy'} and run `pip "
-            f"install 'warmflow[cuda{driver // 1000}]'`, update the driver, or {FALLBACK}"
-        )
+    if driver // 1000 >= built // 1000:
+        return
+    fault = f"the driver speaks CUDA {_dotted(driver)} and CuPy was built for {_dotted(built)}"
+    if driver // 1000 < FIRST_CUDA:
+        raise Unavailable(f"{fault}; update the driver, or {FALLBACK}")
+    raise Unavailable(
+        f"{fault}; uninstall {' '.join(_distributions()) or 'cupy'} and run `pip install "
+        f"'warmflow[cuda{driver // 1000}]'`, update the driver, or {FALLBACK}"
+    )
 
 
 def _solve_something(cupy: Any) -> None:
@@ -240,7 +273,7 @@ def _explain(error: Exception) -> Unavailable:
 def _distributions() -> list[str]:
     """Return the installed packages that provide CuPy, by name."""
     names = {str(part.metadata["Name"]).lower() for part in metadata.distributions()}
-    return sorted(name for name in names if name == "cupy" or name.startswith("cupy-"))
+    return sorted(name for name in names if CUPY.fullmatch(name))
 
 
 def _first_line(error: Exception) -> str:

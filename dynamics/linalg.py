@@ -117,22 +117,32 @@ def cg_within(
     return run.x, run.solved[..., 0], used[..., 0]
 
 
-def solve_each(H: Array, b: Array) -> tuple[Array, Array]:
+def solve_each(H: Array, b: Array, *, may_be_singular: bool = False) -> tuple[Array, Array]:
     """Solve ``H_k x_k = b_k`` for all k; a singular system harms no other.
 
     Parameters
     ----------
     H : (A, p, p)
     b : (A, p)
+    may_be_singular : bool
+        Whether H is semidefinite and can lack rank (ridge 0). Whether it does is then decided as in
+        :func:`solve_spd`: a pivot of exactly zero would be luck of rounding.
 
     Returns
     -------
     x : (A, p)
         Anything where a system is singular.
     solved : bool (A,)
-        Which systems had no pivot of exactly zero. Numbers that are not finite solve to such.
+        Which systems are regular, or have no pivot of exactly zero. Numbers that are not finite
+        solve to such.
     """
     xp = array_namespace(H, b)
+    if may_be_singular:
+        sound = xp.all(xp.isfinite(H), axis=(-2, -1))
+        regular = (_scaled(xp, H)[2] | ~sound)[..., None, None]
+        identity = xp.eye(H.shape[-1], dtype=H.dtype, device=H.device)
+        x, solved = solve_each(xp.where(regular, H, identity), b)
+        return x, solved & regular[..., 0, 0]
     if hasattr(xp.linalg, "solve_ex"):  # torch, which would wait for the device to raise
         x, info = xp.linalg.solve_ex(H, b[..., None])
         return x[..., 0], info == 0
@@ -238,12 +248,8 @@ def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False, may_wait: bo
     B = xp.broadcast_to(B, (*lead, *B.shape[-2:]))
     if not may_be_singular:
         return _solve(xp, H, B)
-    diagonal = xp.linalg.diagonal(H)
-    scale = 1.0 / xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
-    scaled = scale[..., :, None] * H * scale[..., None, :]
-    cutoff = H.shape[-1] * float(xp.finfo(H.dtype).eps)
-    smallest = xp.min(xp.linalg.eigvalsh(scaled), axis=-1)
-    full_rank = (smallest > cutoff)[..., None, None]
+    scaled, scale, full_rank = _scaled(xp, H)
+    cutoff, full_rank = _cutoff(xp, H), full_rank[..., None, None]
     identity = xp.eye(H.shape[-1], dtype=H.dtype, device=H.device)
     direct = _solve(xp, xp.where(full_rank, scaled, identity), scale[..., None] * B)
     direct = scale[..., None] * direct
@@ -252,13 +258,35 @@ def solve_spd(H: Array, B: Array, *, may_be_singular: bool = False, may_wait: bo
     return xp.where(full_rank, direct, _minimum_norm(xp, H, B, cutoff))
 
 
+def _cutoff(xp: Namespace, H: Array) -> float:
+    """Return the size relative to one, or to the largest, from which on eigenvalues count."""
+    return H.shape[-1] * float(xp.finfo(H.dtype).eps)
+
+
+def _scaled(xp: Namespace, H: Array) -> tuple[Array, Array, Array]:
+    """Return H with its diagonal scaled to one, the factors (..., p), and who has full rank (...).
+
+    A matrix that is not finite has none; the eigenvalues of the others are not disturbed by it.
+    """
+    diagonal = xp.linalg.diagonal(H)
+    scale = 1.0 / xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    scaled = scale[..., :, None] * H * scale[..., None, :]
+    sound = xp.all(xp.isfinite(scaled), axis=(-2, -1))
+    identity = xp.eye(H.shape[-1], dtype=H.dtype, device=H.device)
+    spectrum = xp.linalg.eigvalsh(xp.where(sound[..., None, None], scaled, identity))
+    return scaled, scale, sound & (xp.min(spectrum, axis=-1) > _cutoff(xp, H))
+
+
 def _minimum_norm(xp: Namespace, H: Array, B: Array, cutoff: float) -> Array:
     """Return pinv(H) B, leaving out eigenvalues below ``cutoff`` times the largest."""
+    sound = xp.all(xp.isfinite(H), axis=(-2, -1))[..., None, None]
+    H = xp.where(sound, H, xp.zeros_like(H))
     eigenvalues, vectors = xp.linalg.eigh(H)
     largest = xp.max(xp.abs(eigenvalues), axis=-1, keepdims=True)
     keep = eigenvalues > cutoff * largest
     inverse = xp.where(keep, 1.0 / xp.where(keep, eigenvalues, 1.0), 0.0)
-    return vectors @ (inverse[..., None] * (xp.matrix_transpose(vectors) @ B))
+    solution = vectors @ (inverse[..., None] * (xp.matrix_transpose(vectors) @ B))
+    return xp.where(sound, solution, xp.full_like(solution, float("nan")))
 
 
 def _solve(xp: Namespace, H: Array, B: Array) -> Array:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_cupy_array, is_numpy_namespace, is_torch_array
+from array_api_compat import (
+    array_namespace,
+    is_array_api_obj,
+    is_cupy_array,
+    is_numpy_namespace,
+    is_torch_array,
+)
 
 from .types import Array, Namespace
 
-__all__ = ["require_numpy", "resolve_namespace", "to_numpy"]
+__all__ = ["require_numpy", "resolve_namespace", "to_host", "to_numpy"]
 
 
 def resolve_namespace(xp: Any) -> Namespace:
@@ -31,6 +37,11 @@ def to_numpy(a: Array) -> np.ndarray:
     if hasattr(a, "__dlpack__"):
         return np.from_dlpack(a, device="cpu")
     return np.asarray(a)
+
+
+def to_host(value: Any) -> Any:
+    """Return arrays of other libraries as NumPy arrays, everything else as it is."""
+    return to_numpy(value) if is_array_api_obj(value) else value
 
 
 def require_numpy(xp: Namespace, entry_point: str) -> None:

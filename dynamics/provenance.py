@@ -19,7 +19,7 @@ __all__ = ["config_hash", "record"]
 
 _LIBRARIES = (
     "numpy", "scipy", "xarray", "zarr", "numba", "scikit-learn", "sympy",
-    "python-flint", "torch", "cupy",
+    "python-flint", "torch", "jax", "cupy", "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

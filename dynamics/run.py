@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 
 from . import checks
+from .backend import require_current_device
 from .counting import counting
 from .geometries import Geometry, Mirror
 from .methods import Method, State
-from .namespaces import to_numpy
+from .namespaces import to_host, to_numpy
 from .problems import Problem
 from .progress import throttled
 from .simplex import uniform_log_weights
@@ -195,6 +195,7 @@ def _check(problem: Any, method: Any, geometry: Any) -> Geometry:
         raise TypeError(
             f"`geometry` must be a geometry such as geometries.Mirror(); got {geometry!r}."
         )
+    require_current_device(problem)
     problem.require(method.requires, type(method).__name__)
     return Mirror() if geometry is None else geometry
 
@@ -206,9 +207,9 @@ def _start(
     n, p = problem.num_samples, problem.num_params
     log_w, theta = uniform_log_weights(n), None
     if w0 is not None:
-        log_w = np.log(checks.simplex_weights("w0", _host(w0), n, leading=True))
+        log_w = np.log(checks.simplex_weights("w0", to_host(w0), n, leading=True))
     if theta0 is not None:
-        theta = checks.array("theta0", _host(theta0), shape=(p,), leading=True)
+        theta = checks.array("theta0", to_host(theta0), shape=(p,), leading=True)
     shapes = {"w0": log_w.shape[:-1], "theta0": () if theta is None else theta.shape[:-1]}
     shapes |= {name: np.shape(knob) for name, knob in vars(method).items() if np.ndim(knob)}
     try:
@@ -220,11 +221,6 @@ def _start(
     if theta is None:
         return problem.initial_theta(problem.xp.exp(native)), native
     return problem.xp.asarray(theta, dtype=problem.dtype, device=problem.device), native
-
-
-def _host(value: Any) -> Any:
-    """Return arrays of other libraries as NumPy arrays, everything else as it is."""
-    return to_numpy(value) if is_array_api_obj(value) else value
 
 
 def _stack(parts: list[np.ndarray], lead: tuple[int, ...]) -> np.ndarray:

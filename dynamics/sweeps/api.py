@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backend as backends
 from .. import checks, provenance
-from ..namespaces import to_numpy
+from ..namespaces import to_host, to_numpy
 from ..problems import Problem
 from ..simplex import uniform_log_weights
 from ..statistics import THRESHOLDS, check_thresholds
@@ -146,6 +146,7 @@ def _in_dtype(problem: Problem, dtype: str) -> Problem:
 
 def check_rates(name: str, value: Any) -> np.ndarray:
     """Return distinct rates >= 0 as a vector."""
+    value = to_host(value)
     if _is_scalar(value):
         value = [checks.real(name, value)]
     rates = checks.array(name, value, shape=(None,))
@@ -187,15 +188,18 @@ def _plan(
 ) -> Plan:
     """Return the flattened grid with its start."""
     n = problem.num_samples
-    log_w0 = uniform_log_weights(n) if w0 is None else np.log(checks.simplex_weights("w0", w0, n))
+    log_w0 = uniform_log_weights(n)
+    if w0 is not None:
+        log_w0 = np.log(checks.simplex_weights("w0", to_host(w0), n))
     if theta0 is None:
         where = {"dtype": problem.dtype, "device": problem.device}
         start = to_numpy(problem.initial_theta(problem.xp.asarray(np.exp(log_w0), **where)))
     else:
-        start = checks.array("theta0", theta0, shape=(problem.num_params,))
+        start = checks.array("theta0", to_host(theta0), shape=(problem.num_params,))
     rho, eta = np.meshgrid(alpha * dt, beta * dt, indexing="ij")
     dtype = str(problem.dtype).rpartition(".")[2]  # torch says torch.float64
-    rho, eta = (rate.ravel().astype(dtype) for rate in (rho, eta))
+    with np.errstate(over="ignore"):
+        rho, eta = (rate.ravel().astype(dtype) for rate in (rho, eta))
     return Plan(rho, eta, num_steps, steps, start, log_w0)
 
 

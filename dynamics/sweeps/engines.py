@@ -10,7 +10,7 @@ from array_api_compat import is_numpy_namespace
 
 from ..backend import Backend, free_bytes, probe_cupy
 from ..namespaces import to_numpy
-from ..problems import LeastSquares, Problem, SoftmaxRegression
+from ..problems import DENSE_LIMIT, LeastSquares, Problem, SoftmaxRegression
 from ..statistics import describe
 from ..types import Array
 from . import compiled
@@ -21,6 +21,8 @@ from .oracles import OracleEngine
 __all__ = ["Engine", "Work", "make_engine", "run"]
 
 Progress = Callable[[float], None]
+DESCRIBED_NUMBERS = 20_000_000
+"""Numbers of the largest array while some cells of a tile are described (160 MB)."""
 Table = dict[str, np.ndarray]
 """Arrays ``(B, saves, ...)`` by the names of the Dataset; ``status`` and ``last_step`` ``(B,)``."""
 
@@ -93,7 +95,7 @@ def make_engine(problem: Problem, plan: Plan, *, is_plain: bool) -> tuple[str, E
         from .iterative import IterativeEngine
 
         return "iterative", IterativeEngine(problem, plan)
-    if isinstance(problem, SoftmaxRegression) and not is_plain:
+    if isinstance(problem, SoftmaxRegression) and problem.ridge > 0 and not is_plain:
         from .softmax import SoftmaxEngine
 
         return "iterative", SoftmaxEngine(problem, plan)
@@ -127,10 +129,26 @@ def _snapshot(work: Work, states: Any) -> Table:
     """Return the variables of a tile at one saved step."""
     problem = work.problem
     w = problem.xp.exp(states.log_w)
-    out = describe(problem, states.theta, w, work.thresholds, outer_loss=True)
+    cells, length = w.shape[0], max(1, DESCRIBED_NUMBERS // _numbers_to_describe(problem))
+    parts = []
+    for k in range(0, cells, length):
+        part = (slice(k, min(k + length, cells)), ...)
+        theta, weights = states.theta[part], w[part]
+        parts.append(describe(problem, theta, weights, work.thresholds, outer_loss=True))
+    out = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     out["theta"] = to_numpy(states.theta)
     if states.U is not None:
         out["U"] = to_numpy(states.U)
     if work.keep_weights:
         out["w"] = to_numpy(w)
     return {**out, "status": states.status, "last_step": states.last_step}
+
+
+def _numbers_to_describe(problem: Problem) -> int:
+    """Return the size of the largest array per cell: logits of any samples, rows of a Hessian."""
+    tests = 0 if not problem.has_test else getattr(problem, "X_test", np.empty((0, 1))).shape[0]
+    rows = max(problem.num_samples, problem.num_val, tests)
+    p = problem.num_params
+    is_dense = isinstance(problem, LeastSquares) and p <= DENSE_LIMIT
+    width = p if is_dense else getattr(problem, "num_classes", 1)
+    return max(1, rows * width, p)

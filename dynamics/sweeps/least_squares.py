@@ -113,7 +113,7 @@ class LeastSquaresEngine:
         Q = self.problem.row_space
         if Q is not None:
             H, b = Q.T @ H @ Q, b @ Q
-        v, solved = solve_each(H, b)
+        v, solved = solve_each(H, b, may_be_singular=self.problem.ridge == 0)
         return (v if Q is None else v @ Q.T), solved
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from warmflow.dynamics import LeastSquares, backend, sweep
+from warmflow.dynamics import LeastSquares, backend, methods, run_method, sweep
 
 from .cases import softmax, two_clusters
 from .devices import FAKE_GPU, needs_torch
@@ -97,8 +97,13 @@ FAULTS = {
     "wrong extra": (
         stand_in(driver=12040, built=13000),
         ("cupy-cuda13x",),
-        r"speaks CUDA 12\.4 and CuPy was built for CUDA 13\.0; uninstall cupy-cuda13x and run "
+        r"speaks CUDA 12\.4 and CuPy was built for 13\.0; uninstall cupy-cuda13x and run "
         r"`pip install 'warmflow\[cuda12\]'`",
+    ),
+    "very old driver": (
+        stand_in(driver=11080),
+        None,
+        r"speaks CUDA 11\.8 .* 12\.9; update the driver",
     ),
     "no NVRTC": (
         stand_in(exp=fails(NVRTC)),
@@ -128,10 +133,11 @@ def test_every_fault_has_its_own_cure_in_one_line(install, module, packages, cur
     assert "\n" not in str(caught.value)
 
 
-def test_distributions_are_found_by_name() -> None:
-    names = backend._distributions()
-    assert all(name.startswith("cupy") for name in names)
-    assert names == sorted(set(names))
+def test_only_cupy_itself_counts_as_cupy(monkeypatch) -> None:
+    installed = ["numpy", "CuPy-cuda12x", "cupy-xarray", "cupy-stubs", "cupy", "cupy-rocm-5-0"]
+    parts = [SimpleNamespace(metadata={"Name": name}) for name in installed]
+    monkeypatch.setattr(backend.metadata, "distributions", lambda: parts)
+    assert backend._distributions() == ["cupy", "cupy-cuda12x", "cupy-rocm-5-0"]
 
 
 def test_a_broken_import_is_told(install, monkeypatch) -> None:
@@ -218,3 +224,19 @@ def test_torch_takes_a_device_that_works_else_the_cpu(monkeypatch) -> None:
     monkeypatch.setattr(torch.linalg, "solve", lambda H, b: b)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Stand-in 9000")
     assert backend.resolve("torch", q).label == "cuda (Stand-in 9000)"
+
+
+def test_a_cupy_problem_must_be_on_the_current_device(install, monkeypatch) -> None:
+    install(stand_in())
+    q = two_clusters()
+    monkeypatch.setattr(backend, "is_cupy_namespace", lambda xp: True)
+    monkeypatch.setattr(type(q), "device", SimpleNamespace(id=1))
+    pattern = (
+        r"`problem` must be on the current CUDA device \(0\); got device 1 \(call `cupy.cuda.D"
+    )
+    for call in (
+        lambda: sweep(q, alpha=[0.1], beta=[0.1]),
+        lambda: run_method(q, methods.Joint(), 2),
+    ):
+        with pytest.raises(ValueError, match=pattern):
+            call()

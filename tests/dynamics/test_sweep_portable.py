@@ -55,6 +55,7 @@ def test_every_cell_equals_the_plain_loop(name: str, n: int, p: int, ridge: floa
     assert compared >= 5
 
 
+BIG = softmax(n=40, f=25, C=3, m=30, ridge=1e-2)
 PROBLEMS = {
     "least squares": two_clusters(),
     "wide": least_squares(n=5, p=8, ridge=0.3),
@@ -62,23 +63,36 @@ PROBLEMS = {
     "no ridge, no rank": least_squares(n=4, p=6, ridge=0.0),
     "p = 300": two_clusters(n=40, p=300, ridge=1.0),
     "softmax": softmax(),
-    "softmax by conjugate gradients": softmax(n=40, f=25, C=3, m=30, ridge=1e-2),
+    "softmax by conjugate gradients": BIG,
+    "softmax, no ridge": softmax(n=40, ridge=0.0),
+    "softmax, no ridge, no rank": softmax(n=9, f=12, C=3, ridge=0.0),
+    "softmax, little ridge": softmax(n=40, f=25, C=3, m=30, ridge=1e-7),
     "multi": MultiProblem([least_squares(n=14, p=2, m=6, seed=3), softmax(n=14)]),
 }
 
 
+@pytest.fixture
+def iterative(monkeypatch) -> None:
+    """Solve systems of more than 60 parameters by conjugate gradients, here and in the problems."""
+    monkeypatch.setattr(oracles, "DENSE_LIMIT", 60)
+    monkeypatch.setattr("warmflow.dynamics.problems.base.DENSE_LIMIT", 60)
+
+
 @pytest.mark.parametrize("name", ALL_LIBRARIES)
 @pytest.mark.parametrize("q", PROBLEMS.values(), ids=PROBLEMS.keys())
-def test_every_variable_equals_the_reference(name: str, q) -> None:
+def test_every_variable_equals_the_reference(name: str, q, request) -> None:
     """Slow weights, so that no cell is sensitive; U is not unique without ridge."""
+    if q is BIG:
+        request.getfixturevalue("iterative")
     rates = {"alpha": [0.02, 0.1], "beta": [0.01, 0.1], "num_steps": 12, "save_steps": [0, 5, 12]}
+    rates |= {} if q.ridge > 1e-4 else {"theta0": np.full(q.num_params, 0.1)}
     expected = sweep(q, **rates, keep_weights=True, backend="numpy")
     got = sweep(q.to(xp=library(name)), **rates, keep_weights=True)
     assert set(got) == set(expected)
     assert got.sizes == expected.sizes
     for variable in set(expected) - ({"U"} if q.ridge == 0 else set()):
-        # outer_loss solves for theta_star iteratively where there is no closed form
-        atol = 1e-9 if variable == "outer_loss" else 1e-11
+        # theta_star of softmax regression has a gradient of up to 1e-10
+        atol = 1e-9 + 1e-10 / (q.ridge or 1.0) if variable == "outer_loss" else 1e-11
         assert_allclose(got[variable], expected[variable], rtol=1e-8, atol=atol, err_msg=variable)
         assert got[variable].dtype == expected[variable].dtype, variable
 
@@ -165,7 +179,7 @@ STEPPED = {
     "no ridge": two_clusters(ridge=0.0),
     "no rank": least_squares(n=4, p=6, ridge=0.0),
     "softmax": softmax(),
-    "softmax by conjugate gradients": softmax(n=40, f=25, C=3, m=30, ridge=1e-2),
+    "softmax by conjugate gradients": BIG,
 }
 
 
@@ -181,7 +195,7 @@ def march_on_the_fake_device(q, monkeypatch, num_steps: int = 40) -> int:
     monkeypatch.setattr(engine, "to_numpy", counted)
     moved = q.to(xp=array_api_strict, device=FAKE_GPU)
     _ = moved.row_space if isinstance(q, LeastSquares) else None  # once, before the loop
-    plan = plan_of(q, [0.05, 0.1, 1e200, 0.1], [0.1, 0.3, 0.1, 1e300], num_steps)
+    plan = plan_of(q, [0.05, 0.1, 1e200, 0.1], [1e-3, 0.3, 0.1, 1e300], num_steps)
     stepper = portable.PortableEngine(moved, plan)
     with no_waiting(), np.errstate(all="ignore"):
         ((_, end),) = stepper.advance(np.arange(4))
@@ -191,12 +205,12 @@ def march_on_the_fake_device(q, monkeypatch, num_steps: int = 40) -> int:
 
 
 @pytest.mark.parametrize("q", STEPPED.values(), ids=STEPPED.keys())
-def test_the_time_loop_never_waits_for_the_device(q, monkeypatch) -> None:
+def test_the_time_loop_never_waits_for_the_device(q, monkeypatch, request) -> None:
+    if q is BIG:
+        request.getfixturevalue("iterative")
     looks = march_on_the_fake_device(q, monkeypatch)
-    is_direct = isinstance(q, LeastSquares)
-    stretches = 1 + 39 / (engine.STRETCH if is_direct else engine.ITERATIVE_STRETCH)
-    repeated = 0 if is_direct else 8
-    assert looks <= np.ceil(stretches) + repeated + 2  # status and last step at the end
+    # a look after the steps 1, 3, 7, 15, 31 and 40, repeated ones, status and last step
+    assert looks <= 6 + (4 if q is BIG else 0) + 2
 
 
 LEAKS = {
@@ -225,8 +239,9 @@ def test_a_planted_leak_is_caught(leak, monkeypatch) -> None:
 
 
 # ---------------------------------------------------------------- the budget of iterations
-def test_a_stretch_whose_budget_was_too_small_is_repeated(monkeypatch) -> None:
-    q = PROBLEMS["softmax by conjugate gradients"]
+@pytest.mark.usefixtures("iterative")
+def test_a_step_whose_budget_was_too_small_is_repeated(monkeypatch) -> None:
+    q = BIG
     rates = {"alpha": [0.02, 0.1], "beta": [0.01, 0.1], "num_steps": 20, "keep_weights": True}
     expected = sweep(q, **rates, backend="numpy")
     moved = q.to(xp=array_api_strict)
@@ -240,15 +255,16 @@ def test_a_stretch_whose_budget_was_too_small_is_repeated(monkeypatch) -> None:
     monkeypatch.setattr(oracles, "cg_within", recorded)
     monkeypatch.setattr(oracles, "FIRST_BUDGET", 1)
     got = sweep(moved, **rates)
-    assert budgets[:6] == [1, 2, 4, 8, 16, 32]
+    assert budgets[:4] == [1, 4, 16, 64]
     assert_allclose(got.w, expected.w, rtol=1e-9, atol=1e-12)
     assert (got.status == Status.ok).all()
 
 
+@pytest.mark.usefixtures("iterative")
 def test_a_system_that_cannot_be_solved_within_the_cap_is_marked(monkeypatch) -> None:
-    monkeypatch.setattr(oracles, "MAX_ITERATIONS", 5)
-    q = PROBLEMS["softmax by conjugate gradients"]
-    ds = sweep(q.to(xp=array_api_strict), alpha=[0.1], beta=[0.1], num_steps=4)
+    monkeypatch.setattr(oracles, "CAP", 0.1)
+    monkeypatch.setattr(oracles, "FIRST_BUDGET", 2)
+    ds = sweep(BIG.to(xp=array_api_strict), alpha=[0.1], beta=[0.1], num_steps=4)
     assert (ds.status == Status.underflow).all()
     assert (ds.last_step == 0).all()
 
@@ -290,3 +306,51 @@ def test_a_device_takes_the_whole_grid_and_a_cpu_small_tiles() -> None:
     assert portable.PortableEngine(q, plan).tile == 40
     assert portable.PortableEngine(q, plan, free_bytes=80 * 10**9).tile > 100_000
     assert portable.PortableEngine(q, plan, free_bytes=10**5).tile == 1
+
+
+def test_starts_and_rates_may_live_on_the_device() -> None:
+    """``sweep(q, theta0=q.theta_star(w), w0=w)`` with everything on a device."""
+    q = two_clusters()
+    rng, xp = np.random.default_rng(0), array_api_strict
+    w0, theta0, alpha = rng.dirichlet(np.ones(60)), rng.normal(size=2), np.array([0.1, 0.2])
+    native = [xp.asarray(a, device=FAKE_GPU) for a in (w0, theta0, alpha)]
+    options = {"beta": [0.05], "num_steps": 10, "keep_weights": True}
+    there = q.to(xp=xp, device=FAKE_GPU)
+    got = sweep(there, w0=native[0], theta0=native[1], alpha=native[2], **options)
+    expected = sweep(q, w0=w0, theta0=theta0, alpha=alpha, **options, backend="numpy")
+    assert_allclose(got.w, expected.w, rtol=1e-12)
+
+
+@on_every_library
+@pytest.mark.parametrize("p", [3, 4])
+def test_collapsed_cells_without_ridge_end_as_those_of_the_reference(name: str, p: int) -> None:
+    """Whether a pivot comes out as exactly zero would be luck of rounding."""
+    q = two_clusters(30, p, 20, ridge=0.0)
+    rates = {"alpha": [0.01, 0.1], "beta": [1.0, 10.0, 100.0], "num_steps": 100}
+    theirs = sweep(q, **rates, backend="numpy")
+    ours = sweep(q.to(xp=library(name)), **rates)
+    assert (theirs.status == Status.underflow).any()
+    assert_array_equal(ours.status, theirs.status)
+    assert_array_equal(ours.last_step, theirs.last_step)
+
+
+@pytest.mark.parametrize("backend", ["auto", "numpy"])
+def test_softmax_without_ridge_runs_on_every_backend(backend: str) -> None:
+    q = softmax(ridge=0.0)
+    ds = sweep(q, alpha=[0.1], beta=[0.1], num_steps=3, theta0=np.zeros(9), backend=backend)
+    assert (ds.status == Status.ok).all()
+
+
+def test_rates_beyond_single_precision_make_no_noise() -> None:
+    ds = sweep(two_clusters(), alpha=[1e60], beta=[0.1], num_steps=3, dtype="float32")
+    assert (ds.status != Status.ok).all()
+
+
+def test_a_saved_state_is_described_in_parts(monkeypatch) -> None:
+    q = two_clusters()
+    rates = {"alpha": [0.1, 0.2], "beta": [0.01, 0.1, 1.0], "num_steps": 10}
+    whole = sweep(q, **rates, backend="numpy")
+    monkeypatch.setattr("warmflow.dynamics.sweeps.engines.DESCRIBED_NUMBERS", 500)
+    parts = sweep(q, **rates, backend="numpy")
+    for variable in whole:
+        assert_allclose(parts[variable], whole[variable], rtol=1e-12, err_msg=variable)

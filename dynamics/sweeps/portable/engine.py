@@ -2,9 +2,9 @@
 
 Inside a stretch nothing waits for the device. A cell that fails is frozen by a mask, with its
 status, in the step in which it fails. After a stretch the host looks at the flags: whether any cell
-still moves, and whether the inner solver had iterations enough; if not, the stretch is repeated
-with a larger budget from where it began. Arrays are never changed in place, so the beginning is
-still there.
+still moves, and whether the inner solver had iterations enough; if not, its first step is repeated
+with a larger budget, and stretches grow again from there. Arrays are never changed in place, so the
+beginning is still there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...namespaces import to_numpy
-from ...problems import LeastSquares, Problem
+from ...problems import DENSE_LIMIT, LeastSquares, Problem
 from ...status import Status
 from ...types import Array
 from ..cells import Plan, judge
-from .least_squares import MAX_PARAMS, LeastSquaresKernel
+from .least_squares import LeastSquaresKernel
 from .oracles import OracleKernel
 from .step import Kernel
 
@@ -29,6 +29,8 @@ STRETCH = 64
 """Steps between two looks at the flags, where the inner solver is direct."""
 ITERATIVE_STRETCH = 16
 """The same where a stretch may have to be repeated."""
+GROWTH = 4
+"""Factor on a budget that was too small; what is repeated then is a single step."""
 HOST_NUMBERS = 40_000
 """Numbers of the largest array of a tile on a CPU (0.3 MB): beyond the cache, page faults rule."""
 MIN_TILE = 8
@@ -73,41 +75,35 @@ class PortableEngine:
         self.problem, self.plan = problem, plan
         self.kernel = make_kernel(problem)
         self.tile = _tile(self.kernel, problem, free_bytes)
-        self._stretch = ITERATIVE_STRETCH if self.kernel.cap else STRETCH
+        self._longest = ITERATIVE_STRETCH if self.kernel.cap else STRETCH
 
     def advance(
         self, index: Array, report: Callable[[float], None] | None = None
     ) -> Iterator[tuple[int, Snapshot]]:
         """Yield ``(step, snapshot)`` at each saved step of the cells ``index``."""
         state, rates = self._start(index), self._rates(index)
-        step, stop, moving = 0, 1, True
+        kernel, step, length, moving = self.kernel, 0, 1, 1
         for save in self.plan.save_steps:
-            while step < save:
-                stop = min(save, step + (self._stretch if step else 1))
-                if moving:
-                    state, moving = self._march(state, *rates, step, stop)
-                step = stop
+            while moving and step < save:
+                stop = min(save, step + length)
+                new, flags = self._stretch(state, *rates, step, stop)
+                alive, unsolved, used = (int(flag) for flag in to_numpy(flags))
+                if unsolved and kernel.budget < kernel.cap:
+                    kernel.budget, length = min(kernel.cap, GROWTH * kernel.budget), 1
+                    continue
+                kernel.budget = min(kernel.cap, max(kernel.budget // 2, used + used // 4 + 2))
+                state, step, moving, length = new, stop, alive, min(2 * length, self._longest)
                 if report is not None:
                     report(step / self.plan.num_steps)
-            yield step, self._snapshot(state)
+            yield save, self._snapshot(state)
 
-    def _march(
-        self, state: _State, rho: Array, eta: Array, first: int, last: int
-    ) -> tuple[_State, bool]:
-        """Return the state after the steps ``first + 1 ... last``, and whether any cell moves."""
-        while True:
-            new, flags = self._stretch_of_steps(state, rho, eta, first, last)
-            moving, unsolved, used = (int(flag) for flag in to_numpy(flags))
-            kernel = self.kernel
-            if not unsolved or kernel.budget >= kernel.cap:
-                kernel.budget = min(kernel.cap, max(kernel.budget // 2, used + used // 4 + 2))
-                return new, bool(moving)
-            kernel.budget = min(kernel.cap, 2 * kernel.budget)
-
-    def _stretch_of_steps(
+    def _stretch(
         self, state: _State, rho: Array, eta: Array, first: int, last: int
     ) -> tuple[_State, Array]:
-        """Return the state after a stretch, and ``(3,)``: cells moving, unsolved, most used."""
+        """Return the state after the steps ``first + 1 ... last``, and three flags.
+
+        The flags: how many cells move, how often one was not solved, the most iterations used.
+        """
         xp = self.problem.xp
         unsolved = used = xp.zeros((), dtype=xp.int64, device=self.problem.device)
         for step in range(first + 1, last + 1):
@@ -152,7 +148,7 @@ class PortableEngine:
 
 def make_kernel(problem: Problem) -> Kernel:
     """Return the kernel for a problem: direct for least squares, else through the oracles."""
-    if isinstance(problem, LeastSquares) and problem.num_params <= MAX_PARAMS:
+    if isinstance(problem, LeastSquares) and problem.num_params <= DENSE_LIMIT:
         return LeastSquaresKernel(problem)
     return OracleKernel(problem)
 

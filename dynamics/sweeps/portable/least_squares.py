@@ -1,4 +1,4 @@
-r"""Euler steps of least squares in the array API, up to a few hundred parameters.
+r"""Euler steps of least squares in the array API, with direct solves.
 
 .. math::
 
@@ -19,10 +19,8 @@ from ...problems import LeastSquares
 from ...types import Array
 from .step import Move, advance_log_weights
 
-__all__ = ["MAX_PARAMS", "LeastSquaresKernel"]
+__all__ = ["LeastSquaresKernel"]
 
-MAX_PARAMS = 256
-"""Largest p for direct solves: CuPy's batched ones become a loop beyond."""
 WIDE = 30
 """Largest p for which ``w @ (x x^T)`` in one product beats the batched product."""
 
@@ -80,10 +78,12 @@ class LeastSquaresKernel:
     def _solve(self, H: Array, b: Array) -> tuple[Array, Array]:
         """Return v and who was solved, in the row space where the ridge is 0."""
         Q = self.problem.row_space
+        may_be_singular = self.problem.ridge == 0
         if Q is None:
-            return solve_each(H, b)
+            return solve_each(H, b, may_be_singular=may_be_singular)
         xp = self.problem.xp
-        v, solved = solve_each(xp.matmul(xp.matmul(Q.T, H), Q), b @ Q)
+        H, b = xp.matmul(xp.matmul(Q.T, H), Q), b @ Q
+        v, solved = solve_each(H, b, may_be_singular=may_be_singular)
         return v @ Q.T, solved
 
     def _coefficients(self, theta: Array, v: Array) -> Array:

@@ -5,27 +5,27 @@ r"""Euler steps of any problem through its oracles, in the array API.
     \theta^+ = \theta - \rho\,\nabla_\theta G(\theta, w), \qquad
     \log w^+ = \log w + \eta\,J(\theta)^\top v + \mathrm{const}, \qquad H(\theta, w)\,v = \nabla F .
 
-Small systems are solved directly. For the others conjugate gradients start from the adjoint of the
-step before and run a fixed number of iterations, since asking whether they are done would wait for
-the device: systems that are done stand still, and the engine, which looks every now and then how
-many iterations were needed, repeats a stretch of steps whose budget was too small.
+Systems are solved directly up to the size at which :meth:`..problems.Problem.adjoint` does so. For
+larger ones conjugate gradients start from the adjoint of the step before and run a fixed number of
+iterations, since asking whether they are done would wait for the device: systems that are done
+stand still, and the engine, which looks every now and then how many iterations were needed, repeats
+what had too small a budget.
 """
 
 from __future__ import annotations
 
 from ...linalg import cg_within, solve_each, solve_spd
-from ...problems import Problem
+from ...problems import DENSE_LIMIT, Problem
 from ...types import Array
 from .step import Move, advance_log_weights
 
 __all__ = ["OracleKernel"]
 
-DENSE_PARAMS = 64
-"""Largest p for which a Hessian is formed for every cell."""
-TOLERANCE = 1e-14
-"""Residual of the adjoint, by the recursion, relative to grad F: round-off is reached before."""
+TOLERANCE = 1e-12
+"""Residual of the adjoint, by the recursion, relative to grad F, as in the reference."""
+CAP = 10
+"""Iterations per parameter, as in :func:`..linalg.cg`."""
 FIRST_BUDGET = 16
-MAX_ITERATIONS = 20_000
 
 
 class OracleKernel:
@@ -33,15 +33,15 @@ class OracleKernel:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        p, width = problem.num_params, problem.num_samples * getattr(problem, "num_classes", 1)
-        self._is_dense = "hessian" in problem.capabilities and p <= DENSE_PARAMS
-        self.numbers_per_cell = width * p if self._is_dense else max(width, p)
-        self.cap = 0 if self._is_dense else min(10 * p, MAX_ITERATIONS)
-        self.budget = min(FIRST_BUDGET, self.cap)
-        eps = float(problem.xp.finfo(problem.dtype).eps)
-        self._tol = max(TOLERANCE, 0.1 * eps)
+        p, rows = problem.num_params, max(problem.num_samples, problem.num_val)
+        width = rows * getattr(problem, "num_classes", 1)
+        self._is_dense = "hessian" in problem.capabilities and p <= DENSE_LIMIT
+        self.numbers_per_cell = max(width, p * p if self._is_dense else p)
+        self.cap = 0 if self._is_dense else int(CAP * p)
+        self._tol = max(TOLERANCE, 10.0 * float(problem.xp.finfo(problem.dtype).eps))
 
     def start(self, theta: Array, log_w: Array) -> Array:
+        self.budget = min(FIRST_BUDGET, self.cap)
         return self.problem.xp.zeros_like(theta)
 
     def coordinates(self, carry: Array) -> Array | None:

@@ -48,7 +48,7 @@ class Kernel(Protocol):
     cap: int
 
     def start(self, theta: Array, log_w: Array) -> Array:
-        """Return the carry (T, ...) before the first step."""
+        """Return the carry (T, ...) before the first step; the budget is the first one again."""
         ...
 
     def step(
