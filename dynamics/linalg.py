@@ -80,6 +80,8 @@ def cg(
         Never raises on non-convergence: the caller decides what it means.
     """
     cap = 10 * b.shape[-1] if max_iterations is None else max_iterations
+    if b.ndim == 1:
+        return _cg_single(matvec, b, guess, tol, cap)
     run = _ConjugateGradients(matvec, b, guess, tol)
     xp, count = run.xp, 0
     while count < cap and bool(xp.any(run.active)):
@@ -212,6 +214,29 @@ class _ConjugateGradients:
         """The norm of the residual relative to that of b, ``(...)``."""
         one = self.xp.ones_like(self._scale)
         return (self.xp.sqrt(self._rr) / self.xp.where(self._scale > 0, self._scale, one))[..., 0]
+
+
+def _cg_single(
+    matvec: Callable[[Array], Array], b: Array, guess: Array | None, tol: float, cap: int
+) -> CGResult:
+    """Do the same for one system: numbers instead of masks, which cost more than short products."""
+    xp = array_namespace(b)
+    x = xp.zeros_like(b) if guess is None else guess + xp.zeros_like(b)
+    r = b + xp.zeros_like(b) if guess is None else b - matvec(x)
+    scale = float(norm(b)[0])
+    d, rr, goal, count = r, float(xp.sum(r * r)), (tol * scale) ** 2, 0
+    while count < cap and rr > goal:
+        Ad = matvec(d)
+        curvature = float(xp.sum(d * Ad))
+        if not curvature > 0:
+            break
+        x = x + (rr / curvature) * d
+        r = r - (rr / curvature) * Ad
+        last, rr = rr, float(xp.sum(r * r))
+        d = r + (rr / last) * d
+        count += 1
+    residual = xp.asarray(rr**0.5 / (scale or 1.0), dtype=x.dtype, device=x.device)
+    return CGResult(x, residual, rr <= goal, count)
 
 
 class SingularMatrixError(np.linalg.LinAlgError):

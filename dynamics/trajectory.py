@@ -18,7 +18,7 @@ from .statistics import (
     describe_theta,
     describe_weights,
 )
-from .status import Status, flag_attributes
+from .status import flag_attributes
 from .types import Array
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class Trajectory:
         Times, in units of 1/alpha and 1/beta; the number of steps done for a method.
     theta : (k, ..., p)
         Inner parameters.
-    status : Status
-        How the run ended; ``message`` says it in words and names the knob to turn.
+    status : Status, or (...) int8 array of its values
+        How the run ended, for each cell of a run with leading axes; ``message`` says it in words
+        (of the worst cell) and names the knob to turn.
     problem : Problem
     settings : dict
         What determined the run: kind, rates, tolerances.
@@ -55,11 +56,14 @@ class Trajectory:
     tail : (up to 4, ..., n) or None
         Log-weights after the last consecutive steps of a method: saved points that are many steps
         apart cannot show an oscillation from step to step.
+    last_step : (...) int or None
+        Steps done by each cell of a method's run with leading axes; a cell that ended early keeps
+        its last good state.
     """
 
     t: np.ndarray
     theta: np.ndarray
-    status: Status
+    status: Any
     message: str
     problem: Problem
     settings: dict[str, Any]
@@ -70,6 +74,7 @@ class Trajectory:
     tail: np.ndarray | None = field(default=None, repr=False)
     wall_seconds: float = 0.0
     time_name: str = "time"
+    last_step: np.ndarray | None = field(default=None, repr=False)
 
     def log_weights(self, index: Any) -> np.ndarray:
         """Return the log-weights ``(..., n)`` of the saved points ``index`` alone."""
@@ -113,7 +118,11 @@ class Trajectory:
             log_w = self.log_w
             data["log_w"] = ((*dims, "sample"), log_w, _label("log_w"))
             data["w"] = ((*dims, "sample"), np.exp(log_w), _label("w"))
-        data["status"] = ((), np.int8(self.status), flag_attributes())
+        if self.last_step is None:
+            data["status"] = ((), np.int8(self.status), flag_attributes())
+        else:
+            data["status"] = (cells, self.status, flag_attributes())
+            data["last_step"] = (cells, self.last_step, {"long_name": "steps done by the cell"})
         coords = {self.time_name: self.t, "threshold": list(thresholds)}
         config = {
             **self.settings,

@@ -3,6 +3,11 @@
 A method joins a problem (five oracles) and a geometry (what a step does to weights); the driver
 ``run_method`` only iterates, records and counts. Randomness is a key inside the state, so a step
 with the same state gives the same numbers wherever it runs.
+
+Leading axes are independent runs, called cells. The driver hands a method theta and weights that
+carry them all, as one axis, and expects the same of every array of its state; it takes cells that
+have failed out of the state. Hence random numbers never run over cells, and a method need not care
+whether one cell is not finite or, by an error, cannot be solved: the driver finds out which.
 """
 
 from __future__ import annotations
@@ -19,16 +24,30 @@ from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
 
-__all__ = ["ORDERS", "Method", "State", "in_order", "random_rows", "rate", "step_size"]
+__all__ = [
+    "ORDERS",
+    "Method",
+    "State",
+    "in_order",
+    "random_rows",
+    "rate",
+    "rates",
+    "remembering",
+    "step_size",
+]
 
 ORDERS = ("simultaneous", "theta_first", "w_first")
 
 A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
     """What every method carries from step to step.
+
+    Every array starts with the leading axes of the run; numbers and strings are shared by all
+    cells.
 
     Attributes
     ----------
@@ -62,6 +81,12 @@ class Method(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     """Optional answers of a problem that the method cannot do without."""
 
+    geometries: ClassVar[tuple[type[Geometry], ...]] = ()
+    """Geometries that the method can be joined with, the first by default; empty means all."""
+
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Knobs that may be arrays without running over the leading axes."""
+
     def __post_init__(self) -> None:
         checks.choice("order", self.order, ORDERS)
 
@@ -86,10 +111,10 @@ class Method(ABC):
 def in_order(
     order: str,
     theta: A,
-    outer: Array,
-    move_theta: Callable[[A, Array], A],
-    move_outer: Callable[[A, Array], Array],
-) -> tuple[A, Array]:
+    outer: B,
+    move_theta: Callable[[A, B], A],
+    move_outer: Callable[[A, B], B],
+) -> tuple[A, B]:
     """Return both updates, made in the given order."""
     if order == "theta_first":
         theta = move_theta(theta, outer)
@@ -100,12 +125,35 @@ def in_order(
     return move_theta(theta, outer), move_outer(theta, outer)
 
 
+def remembering(compute: Callable[[Any, Any], A]) -> Callable[[Any, Any], A]:
+    """Return ``compute`` with a memory for one call: the very same arguments cost nothing twice.
+
+    For what both updates need and, in the simultaneous order, at the same point.
+    """
+    last: list[Any] = []
+
+    def recalled(first: Any, second: Any) -> A:
+        if not last or last[0] is not first or last[1] is not second:
+            last[:] = first, second, compute(first, second)
+        result: A = last[2]
+        return result
+
+    return recalled
+
+
 def rate(name: str, value: Any) -> None:
     """Check a step size: a number >= 0, or an array of them over the leading axes."""
     if np.ndim(value) == 0:
         checks.nonnegative(name, value)
     elif checks.array(name, value, shape=(None,), leading=True).min() < 0:
         raise ValueError(f"`{name}` must be >= 0; got {np.min(value)}.")
+
+
+def rates(method: Method, *names: str) -> None:
+    """Check step sizes of a method; ``rho`` may be None, which has a default of its own."""
+    for name in names:
+        if name != "rho" or getattr(method, name) is not None:
+            rate(name, getattr(method, name))
 
 
 def step_size(problem: Problem, value: Any) -> Any:

@@ -25,6 +25,7 @@ class Exact(Method):
     ``eta kappa = 2`` (theory T7c) it does not diverge but jumps along the solved manifold.
     Unbiased. One step costs one inner solve, one adjoint and one ``per_sample_jvp``. Since theta is
     a function of w, the three orders coincide, and a given ``theta0`` is only a first guess.
+    Defined where the problem has ``theta_star``. [IA23] section 3.1; S. Li's (11).
 
     Parameters
     ----------
@@ -62,4 +63,4 @@ class Exact(Method):
         )
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
-        return problem.outer_grad(w, tol=self.tol)
+        return problem.outer_grad(w, tol=self.tol) + problem.xp.zeros_like(theta[..., :1])

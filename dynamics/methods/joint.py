@@ -35,7 +35,8 @@ class Joint(Method):
     ``rho = alpha dt``, ``eta = beta dt``.
 
     Biased by ``theta != theta_star(w)``, by O(eta/rho) for slow weights. One step costs one
-    ``train_grad``, one ``val_grad``, one solve with H and one ``per_sample_jvp``.
+    ``train_grad``, one ``val_grad``, one solve with H and one ``per_sample_jvp``. Defined for every
+    problem; ``rho=None`` asks for ``constants``.
 
     Parameters
     ----------

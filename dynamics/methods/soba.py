@@ -9,7 +9,8 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, random_rows, rate, step_size
+from .base import Method, State, in_order, rate, step_size
+from .batches import draw_batch
 
 __all__ = ["SOBA", "SOBAState"]
 
@@ -35,7 +36,8 @@ class SOBA(Method):
     weights are sparse (at most p) only where v is fast; with v slow too, the field is constant and
     the weights go to a single sample. Biased by the lag of theta and v, and unbiased in its
     mini-batches for given (theta, v, w). One step costs one ``train_grad``, ``val_grad``, ``hvp``
-    and ``per_sample_jvp``. v starts at ``H^{-1} grad F``. Dagreou et al. (2022), arXiv 2201.13409.
+    and ``per_sample_jvp``. v starts at ``H^{-1} grad F``. Defined for every problem; ``rho=None``
+    asks for ``constants``. Dagreou et al. (2022), arXiv 2201.13409.
 
     Parameters
     ----------
@@ -74,26 +76,18 @@ class SOBA(Method):
     def step(self, problem: Problem, geometry: Geometry, state: SOBAState) -> SOBAState:
         rho, eta = step_size(problem, self.rho), step_size(problem, self.eta)
         rho_v = rho if self.rho_adjoint is None else step_size(problem, self.rho_adjoint)
-        part, rows = self._batch(problem, state)
-
-        def on_batch(outer: Array) -> Array:
-            w = geometry.weights(outer)
-            if rows is None:
-                return w
-            return problem.xp.take(w, rows, axis=-1) * (problem.num_samples / rows.shape[0])
+        batch = draw_batch(problem, state, self.batch_size)
+        part = batch.problem
 
         def move_inner(inner: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
             theta, v = inner
-            w = on_batch(outer)
+            w = batch.weights(geometry.weights(outer))
             error = part.hvp(theta, w, v) - part.val_grad(theta)
             return theta - rho * part.train_grad(theta, w), v - rho_v * error
 
         def move_outer(inner: tuple[Array, Array], outer: Array) -> Array:
             theta, v = inner
-            field = -part.per_sample_jvp(theta, v)
-            if rows is not None:
-                field = _scatter(problem, field, rows)
-            return geometry.step(outer, field, eta)
+            return geometry.step(outer, batch.field(-part.per_sample_jvp(theta, v)), eta)
 
         (theta, v), outer = in_order(
             self.order, (state.theta, state.adjoint), state.outer, move_inner, move_outer
@@ -102,21 +96,3 @@ class SOBA(Method):
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         return problem.hypergradient(theta, w)
-
-    def _batch(self, problem: Problem, state: State) -> tuple[Problem, Array | None]:
-        """Return the problem on this step's mini-batch, and its training rows."""
-        if self.batch_size is None:
-            return problem, None
-        size = min(self.batch_size, problem.num_samples)
-        train = random_rows(state, problem.num_samples, size, stream=0)
-        size_val = min(self.batch_size, problem.num_val)
-        val = random_rows(state, problem.num_val, size_val, stream=1)
-        rows = problem.xp.asarray(train, device=problem.device)
-        return problem.batch(train=train, val=val), rows
-
-
-def _scatter(problem: Problem, field: Array, rows: Array) -> Array:
-    """Return the unbiased estimate ``(..., n)`` of a field known on ``rows`` only."""
-    xp, n = problem.xp, problem.num_samples
-    place = xp.arange(n, device=problem.device)[None, :] == rows[:, None]
-    return field @ xp.astype(place, field.dtype) * (n / rows.shape[0])
