@@ -114,5 +114,5 @@ def costs(kind: type[methods.Method], steps: int = 60, rounds: int = 5) -> dict[
 def test_cost_beside_oracles(benchmark, kind: type[methods.Method]) -> None:
     found = benchmark.pedantic(costs, (kind,), rounds=1)
     benchmark.extra_info.update(found)
-    if kind is not methods.SelfTuning:  # see RESULTS.md: its goal is missed
-        assert found["ratio"] < 1.0
+    goal_missed = kind is methods.SelfTuning  # see RESULTS.md
+    assert found["ratio"] < (3.0 if goal_missed else 1.0)
