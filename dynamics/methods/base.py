@@ -29,6 +29,7 @@ __all__ = [
     "Method",
     "State",
     "in_order",
+    "positive_rate",
     "random_rows",
     "rate",
     "rates",
@@ -147,6 +148,13 @@ def rate(name: str, value: Any) -> None:
         checks.nonnegative(name, value)
     elif checks.array(name, value, shape=(None,), leading=True).min() < 0:
         raise ValueError(f"`{name}` must be >= 0; got {np.min(value)}.")
+
+
+def positive_rate(name: str, value: Any) -> None:
+    """Check a number > 0, or an array of them over the leading axes."""
+    rate(name, value)
+    if np.min(value) <= 0:
+        raise ValueError(f"`{name}` must be > 0; got {np.min(value)}.")
 
 
 def rates(method: Method, *names: str) -> None:

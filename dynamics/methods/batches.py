@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import checks
 from ..problems import Problem
 from ..types import Array
 from .base import State, random_rows
 
-__all__ = ["Batch", "draw_batch"]
+__all__ = ["Batch", "check_batch_size", "draw_batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,12 @@ class Batch:
         xp = self.problem.xp
         place = xp.arange(self.num_samples, device=a.device)[None, :] == self.rows[:, None]
         return a @ xp.astype(place, a.dtype)
+
+
+def check_batch_size(value: int | None) -> None:
+    """Check the number of samples of a mini-batch; None means all of them."""
+    if value is not None:
+        checks.integer("batch_size", value, minimum=1)
 
 
 def draw_batch(

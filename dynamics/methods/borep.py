@@ -14,7 +14,7 @@ from ..linalg import norm
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rate, step_size
-from .batches import Batch, draw_batch
+from .batches import Batch, check_batch_size, draw_batch
 from .value_gap import project_ball
 
 __all__ = ["BOREP", "BOREPState"]
@@ -107,8 +107,7 @@ class BOREP(Method):
         checks.integer("num_warmup", self.num_warmup, minimum=0)
         if self.radius is not None:
             checks.positive("radius", self.radius)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

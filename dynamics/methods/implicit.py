@@ -13,7 +13,7 @@ from ..linalg import cg
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rates, step_size
-from .batches import draw_batch
+from .batches import check_batch_size, draw_batch
 
 __all__ = ["ConjugateGradient", "Implicit", "ImplicitState", "Neumann"]
 
@@ -52,8 +52,7 @@ class Implicit(Method):
         super().__post_init__()
         rates(self, "rho", "eta")
         checks.integer("num_inner_steps", self.num_inner_steps, minimum=1)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     @abstractmethod
     def adjoint(

@@ -9,7 +9,7 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rate, step_size
+from .base import Method, State, in_order, rates, step_size
 
 __all__ = ["Joint", "JointState"]
 
@@ -54,9 +54,7 @@ class Joint(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rho is not None:
-            rate("rho", self.rho)
-        rate("eta", self.eta)
+        rates(self, "rho", "eta")
         checks.positive("tol", self.tol)
 
     def init(

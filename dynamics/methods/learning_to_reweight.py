@@ -10,7 +10,7 @@ from ..geometries import ClippedNormalised, Geometry
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rates, step_size
-from .batches import Batch, draw_batch
+from .batches import Batch, check_batch_size, draw_batch
 from .lookahead import lookahead_field
 
 __all__ = ["L2RState", "LearningToReweight"]
@@ -79,8 +79,7 @@ class LearningToReweight(Method):
         super().__post_init__()
         rates(self, "rho")
         checks.nonnegative("decay", self.decay)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

@@ -13,7 +13,7 @@ from ..linalg import norm
 from ..problems import Problem
 from ..status import ConvergenceError
 from ..types import Array
-from .base import Method, State, in_order, rate, step_size
+from .base import Method, State, in_order, rate, rates, step_size
 from .stationary import differences, inner_solution, stationary
 from .value_gap import project_ball
 
@@ -110,9 +110,7 @@ class LVHBA(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rho is not None:
-            rate("rho", self.rho)
-        rate("eta", self.eta)
+        rates(self, "rho", "eta")
         for name in ("sigma", "gamma"):
             rate(name, getattr(self, name))
             if np.min(getattr(self, name)) <= 0:

@@ -12,7 +12,7 @@ from ..geometries import Geometry, Sigmoid, SoftmaxLogits
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rates, step_size
-from .batches import draw_batch
+from .batches import check_batch_size, draw_batch
 from .lookahead import lookahead_field
 from .networks import Network, Perceptron, Table
 
@@ -136,10 +136,9 @@ class MetaWeightNet(Method):
         for name in ("memory", "memory_square"):
             if checks.nonnegative(name, getattr(self, name)) >= 1.0:
                 raise ValueError(f"`{name}` must be < 1; got {getattr(self, name)}.")
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
-            if isinstance(self.network, Table):
-                raise ValueError(f"`batch_size` must be None with Table(); got {self.batch_size}.")
+        check_batch_size(self.batch_size)
+        if self.batch_size is not None and isinstance(self.network, Table):
+            raise ValueError(f"`batch_size` must be None with Table(); got {self.batch_size}.")
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rates, remembering, step_size
-from .batches import draw_batch
+from .batches import check_batch_size, draw_batch
 from .lookahead import lookahead_field
 
 __all__ = ["OneStep"]
@@ -55,8 +54,7 @@ class OneStep(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         rates(self, "rho", "eta")
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

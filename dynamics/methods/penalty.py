@@ -22,7 +22,7 @@ from ..geometries import Geometry
 from ..linalg import norm
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rate, step_size
+from .base import Method, State, in_order, positive_rate, rate, step_size
 from .stationary import inner_solution, stationary
 
 __all__ = ["AugmentedLagrangian", "MultiplierState", "Penalty", "PenaltyState"]
@@ -90,7 +90,7 @@ class Penalty(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rates(self)
-        _positive_rate("gamma", self.gamma)
+        positive_rate("gamma", self.gamma)
         if checks.real("growth", self.growth) < 1:
             raise ValueError(f"`growth` must be >= 1; got {self.growth}.")
         checks.positive("goal", self.goal)
@@ -200,7 +200,7 @@ class AugmentedLagrangian(Method):
         super().__post_init__()
         _check_rates(self)
         if self.mu is not None:
-            _positive_rate("mu", self.mu)
+            positive_rate("mu", self.mu)
         if self.kappa is not None:
             rate("kappa", self.kappa)
 
@@ -264,13 +264,6 @@ def _check_rates(method: Penalty | AugmentedLagrangian) -> None:
     rate("eta", method.eta)
     checks.integer("num_inner_steps", method.num_inner_steps, minimum=1)
     checks.integer("num_warmup", method.num_warmup, minimum=0)
-
-
-def _positive_rate(name: str, value: Any) -> None:
-    """Check a number > 0, or an array of them over the leading axes."""
-    rate(name, value)
-    if np.min(value) <= 0:
-        raise ValueError(f"`{name}` must be > 0; got {np.min(value)}.")
 
 
 def _inner_step(problem: Problem, rho: Any, gamma: Any) -> Any:

@@ -11,8 +11,8 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, random_rows, rate, step_size
-from .batches import draw_batch
+from .base import Method, State, in_order, positive_rate, random_rows, rates, step_size
+from .batches import check_batch_size, draw_batch
 from .value_gap import gap_direction
 
 __all__ = ["ScaleBiO", "ScaleBiOState"]
@@ -86,17 +86,12 @@ class ScaleBiO(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rho is not None:
-            rate("rho", self.rho)
-        rate("eta", self.eta)
-        rate("sigma", self.sigma)
-        if np.min(self.sigma) <= 0:
-            raise ValueError(f"`sigma` must be > 0; got {np.min(self.sigma)}.")
+        rates(self, "rho", "eta")
+        positive_rate("sigma", self.sigma)
         if checks.real("growth", self.growth) < 1:
             raise ValueError(f"`growth` must be >= 1; got {self.growth}.")
         checks.integer("period", self.period, minimum=1)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
         self._check_blocks()
 
     def init(

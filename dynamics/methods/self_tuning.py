@@ -13,8 +13,8 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array, Namespace
-from .base import Method, State, in_order, rate, step_size
-from .batches import draw_batch
+from .base import Method, State, in_order, positive_rate, rates, step_size
+from .batches import check_batch_size, draw_batch
 
 __all__ = ["SelfTuning", "SelfTuningState"]
 
@@ -94,18 +94,13 @@ class SelfTuning(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rho is not None:
-            rate("rho", self.rho)
-        rate("eta", self.eta)
-        rate("sigma", self.sigma)
-        if np.min(self.sigma) <= 0:
-            raise ValueError(f"`sigma` must be > 0; got {np.min(self.sigma)}.")
+        rates(self, "rho", "eta")
+        positive_rate("sigma", self.sigma)
         checks.integer("num_perturbations", self.num_perturbations, minimum=2)
         if self.num_perturbations % 2:
             raise ValueError(f"`num_perturbations` must be even; got {self.num_perturbations}.")
         checks.integer("num_inner_steps", self.num_inner_steps, minimum=1)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

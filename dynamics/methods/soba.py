@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rate, step_size
-from .batches import draw_batch
+from .batches import check_batch_size, draw_batch
 
 __all__ = ["SOBA", "SOBAState"]
 
@@ -64,8 +63,7 @@ class SOBA(Method):
             if getattr(self, name) is not None:
                 rate(name, getattr(self, name))
         rate("eta", self.eta)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

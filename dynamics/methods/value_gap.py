@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from array_api_compat import array_namespace
 
 from .. import checks
@@ -20,8 +19,8 @@ from ..geometries import Geometry
 from ..linalg import norm
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rate, step_size
-from .batches import Batch, draw_batch
+from .base import Method, State, in_order, positive_rate, rates, step_size
+from .batches import Batch, check_batch_size, draw_batch
 from .stationary import stationary
 
 __all__ = ["F2SA", "F2SAState", "gap_direction", "project_ball"]
@@ -104,12 +103,8 @@ class F2SA(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rho is not None:
-            rate("rho", self.rho)
-        rate("eta", self.eta)
-        rate("sigma", self.sigma)
-        if np.min(self.sigma) <= 0:
-            raise ValueError(f"`sigma` must be > 0; got {np.min(self.sigma)}.")
+        rates(self, "rho", "eta")
+        positive_rate("sigma", self.sigma)
         for name in ("growth", "decay", "prox"):
             checks.nonnegative(name, getattr(self, name))
         checks.flag("central", self.central)
@@ -117,8 +112,7 @@ class F2SA(Method):
             checks.positive("radius", self.radius)
         checks.integer("num_inner_steps", self.num_inner_steps, minimum=1)
         checks.integer("num_warmup", self.num_warmup, minimum=0)
-        if self.batch_size is not None:
-            checks.integer("batch_size", self.batch_size, minimum=1)
+        check_batch_size(self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int

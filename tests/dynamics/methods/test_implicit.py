@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from warmflow.dynamics import geometries, methods, run_method
 
 from ..cases import CASES, Case, case, least_squares, softmax, two_clusters
+from .orders import both_updates
 
 every = pytest.mark.parametrize("c", CASES.values(), ids=CASES.keys())
 
@@ -110,14 +111,7 @@ def test_steps_with_the_proximal_term(order: str) -> None:
         return new / new.sum()
 
     for k in range(2):
-        if order == "theta_first":
-            theta = inner(theta, w)
-            w = outer(theta, w)
-        elif order == "w_first":
-            w = outer(theta, w)
-            theta = inner(theta, w)
-        else:
-            theta, w = inner(theta, w), outer(theta, w)
+        theta, w = both_updates(order, inner, outer, theta, w)
         assert_allclose(run.theta[k + 1], theta, rtol=1e-10)
         assert_allclose(run.w[k + 1], w, rtol=1e-9)
 

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from warmflow.dynamics import LeastSquares, Status, geometries, methods, run_method
 
 from ..cases import CASES, Case, case, central_difference, least_squares, softmax, two_clusters
+from .orders import both_updates
 
 every = pytest.mark.parametrize("c", CASES.values(), ids=CASES.keys())
 ORDERS = pytest.mark.parametrize("order", ["simultaneous", "theta_first", "w_first"])
@@ -40,14 +41,7 @@ def test_steps_of_one_step_in_each_order(order: str) -> None:
         return new / new.sum()
 
     for k in range(3):
-        if order == "theta_first":
-            theta = inner(theta, w)
-            w = outer(theta, w)
-        elif order == "w_first":
-            w = outer(theta, w)
-            theta = inner(theta, w)
-        else:
-            theta, w = inner(theta, w), outer(theta, w)
+        theta, w = both_updates(order, inner, outer, theta, w)
         assert_allclose(run.theta[k + 1], theta, rtol=1e-10)
         assert_allclose(run.w[k + 1], w, rtol=1e-10)
 

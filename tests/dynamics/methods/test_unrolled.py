@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from warmflow.dynamics import geometries, methods, run_method
 
 from ..cases import CASES, Case, case, central_difference, least_squares, softmax, two_clusters
+from .orders import both_updates
 
 every = pytest.mark.parametrize("c", CASES.values(), ids=CASES.keys())
 
@@ -117,14 +118,7 @@ def test_two_outer_steps_in_each_order(order: str, cold: bool) -> None:
         return new / new.sum()
 
     for k in range(2):
-        if order == "theta_first":
-            theta = inner(theta, w)
-            w = outer(theta, w)
-        elif order == "w_first":
-            w = outer(theta, w)
-            theta = inner(theta, w)
-        else:
-            theta, w = inner(theta, w), outer(theta, w)
+        theta, w = both_updates(order, inner, outer, theta, w)
         assert_allclose(run.theta[k + 1], theta, rtol=1e-8)
         assert_allclose(run.w[k + 1], w, rtol=1e-8)  # differences of F: about 1e-10
 
