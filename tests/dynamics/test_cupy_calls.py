@@ -12,9 +12,10 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from warmflow.dynamics import MultiProblem, geometries, methods, run_method, sweep
+from warmflow.dynamics import LeastSquares, MultiProblem, geometries, methods, run_method, sweep
 
 from .cases import least_squares, softmax, two_clusters
+from .methods.table import ALL
 
 Call = tuple[str, tuple, tuple[str, ...]]
 UFUNC_KEYWORDS = {"out", "where", "dtype", "casting"}
@@ -88,6 +89,13 @@ def exercise() -> None:
             for method in (methods.Joint(), methods.Exact(), methods.SOBA(batch_size=3)):
                 theta0 = np.zeros((2, 1, q.num_params))
                 run_method(moved, method, 2, geometry=geometry, theta0=theta0)
+    for q in (least_squares(), softmax()):
+        moved = q.to(xp=array_api_strict)
+        w = moved.xp.full((q.num_samples,), 1 / q.num_samples)
+        for method in ALL:
+            run_method(moved, method, 2)
+            if isinstance(q, LeastSquares) or not isinstance(method, methods.MAID):  # quadratics
+                method.direction(moved, moved.theta_star(w), w)
 
 
 def test_cupy_takes_every_call(calls: set[Call], cupy_namespace: ModuleType) -> None:
