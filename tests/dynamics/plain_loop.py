@@ -9,9 +9,10 @@ agree: one with the samples in reverse, one with Cholesky instead of Gauss.
 """
 
 import numpy as np
+from numpy.testing import assert_allclose
 from scipy.linalg import cho_factor, cho_solve
 
-from warmflow.dynamics import LeastSquares
+from warmflow.dynamics import LeastSquares, Status
 
 STRICT = 1e-10
 
@@ -57,3 +58,18 @@ def spread(q: LeastSquares, rho: float, eta: float, num_steps: int, theta0: np.n
     if any(run is None for run in runs):
         return np.full(num_steps, np.inf)
     return np.max([np.abs(run - path).max(axis=1) for run in runs], axis=0)
+
+
+def compare_ends(ds, q: LeastSquares, alpha, beta, num_steps: int) -> int:
+    """Hold the ends of a sweep against the loop; return in how many cells they can be told."""
+    n, compared = q.num_samples, 0
+    theta0 = q.initial_theta(np.full(n, 1 / n))
+    for i, j in np.ndindex(len(alpha), len(beta)):
+        path = plain(q, alpha[i], beta[j], num_steps, theta0)
+        assert (ds.status[i, j] == Status.ok) == (path is not None)
+        if path is None or spread(q, alpha[i], beta[j], num_steps, theta0, path)[-1] > STRICT:
+            continue
+        ours = np.concatenate([ds.theta[i, j].values, ds.w[i, j].values])
+        assert_allclose(ours, path[-1], rtol=0, atol=STRICT)
+        compared += 1
+    return compared

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 
 import array_api_strict
@@ -65,12 +66,21 @@ def fails(error: Exception) -> Callable[..., object]:
     return function
 
 
+def without_cupy(name: str) -> ModuleSpec | None:
+    return None if name == "cupy" else find_spec(name)
+
+
 @pytest.fixture
 def install(monkeypatch):
     """Return a function that puts a stand-in (or its absence) and distributions in place."""
 
     def put(module: ModuleType | None, packages: tuple[str, ...] = ("cupy-cuda12x",)) -> None:
-        monkeypatch.setitem(sys.modules, "cupy", module)
+        if module is None:
+            monkeypatch.delitem(sys.modules, "cupy", raising=False)
+            monkeypatch.setattr(backend, "util", SimpleNamespace(find_spec=without_cupy))
+        else:
+            monkeypatch.setitem(sys.modules, "cupy", module)
+            monkeypatch.setattr(backend, "util", SimpleNamespace(find_spec=find_spec))
         monkeypatch.setattr(backend, "_distributions", lambda: sorted(packages))
         backend._probed.cache_clear()
 

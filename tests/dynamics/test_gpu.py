@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from warmflow.dynamics import MultiProblem, Status, backend, methods, run_method, sweep, weights
+from warmflow.dynamics import MultiProblem, backend, methods, run_method, sweep, weights
 
 from .cases import least_squares, softmax, two_clusters
-from .plain_loop import STRICT, plain, spread
+from .plain_loop import compare_ends
 
 pytestmark = pytest.mark.gpu
 
@@ -34,17 +34,7 @@ def test_every_cell_equals_the_plain_loop(cupy, monkeypatch, n, p, ridge, kernel
     alpha, beta = np.geomspace(0.02, 3.0, 4) / q.constants()[1], np.geomspace(1e-3, 10.0, 6)
     rates = {"alpha": alpha, "beta": beta, "num_steps": 200, "keep_weights": True}
     ds = sweep(q, **rates, backend="cupy")
-    theta0 = q.initial_theta(np.full(n, 1 / n))
-    compared = 0
-    for i, j in np.ndindex(4, 6):
-        path = plain(q, alpha[i], beta[j], 200, theta0)
-        assert (ds.status[i, j] == Status.ok) == (path is not None)
-        if path is None or spread(q, alpha[i], beta[j], 200, theta0, path)[-1] > STRICT:
-            continue
-        ours = np.concatenate([ds.theta[i, j].values, ds.w[i, j].values])
-        assert_allclose(ours, path[-1], rtol=0, atol=STRICT)
-        compared += 1
-    assert compared >= 8
+    assert compare_ends(ds, q, alpha, beta, 200) >= 8
 
 
 PROBLEMS = {
