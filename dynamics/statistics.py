@@ -69,7 +69,7 @@ def describe_theta(problem: Problem, theta: Array) -> dict[str, np.ndarray]:
     out = {"val_loss": to_numpy(problem.val_loss(theta))}
     if problem.has_test:
         out["test_loss"] = to_numpy(problem.test_loss(theta))
-        if isinstance(problem, SoftmaxRegression):
+        if problem.has_accuracy:
             out["test_accuracy"] = to_numpy(problem.test_accuracy(theta))
     return out
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 
 from .claims import Claim, Estimate, Reference
 from .data import Data
+from .errors import UserError
 from .store import Key
 
 __all__ = ["Assumed", "Drawing", "Item", "Part", "Results", "Variant"]
@@ -100,6 +102,9 @@ class Item(Generic[P]):
         Results to drawings by name; no computing beyond what plotting needs.
     numbers : callable
         Results to estimates by name.
+    needs : tuple of str
+        Extras of the package that must be installed, such as ``"torch"``: the extra and the module
+        have the same name.
     """
 
     name: str
@@ -115,6 +120,15 @@ class Item(Generic[P]):
     simulate: Callable[[P, Data], xr.Dataset]
     draw: Callable[[Results[P]], Mapping[str, Drawing]]
     numbers: Callable[[Results[P]], Mapping[str, Estimate]]
+    needs: tuple[str, ...] = ()
+
+    def check_needs(self) -> None:
+        """Raise `UserError` with its cure when an extra is missing."""
+        for name in self.needs:
+            if find_spec(name) is None:
+                raise UserError(
+                    f"--only {self.name}: needs {name}; run pip install 'warmflow[{name}]'"
+                )
 
     def key(self, part: P, data: Data) -> Key:
         """The key under which the results of `part` are stored."""

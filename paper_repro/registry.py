@@ -10,9 +10,15 @@ from .errors import UserError
 if TYPE_CHECKING:
     from .item import Item
 
-__all__ = ["NAMES", "load_item", "load_items"]
+__all__ = ["EXTRA", "NAMES", "STANDARD", "load_item", "load_items"]
 
-NAMES = ("toy", "phase_diagram", "digits_cleaning")
+STANDARD = ("toy", "phase_diagram", "digits_cleaning")
+"""What ``warmflow reproduce`` runs unless items are named."""
+
+EXTRA: tuple[str, ...] = ()
+"""Beyond the paper, run by name."""
+
+NAMES = (*STANDARD, *EXTRA)
 
 
 def load_item(name: str) -> Item[Any]:

@@ -12,6 +12,7 @@ geometry                one step                                     flow
 `Projection`            w+ = proj(w - eta g)                         w' = -beta proj_T(g)
 `ClippedNormalised`     w+ ~ max(w - eta g, 0)                       w' = -beta (g - w sum g)
 `Groups`                one of the above for the weights of groups   w_i = omega_k(i) / n_k(i)
+`Penalised`             one of the above along g + a penalty's       tau log w + kappa n w in g
 ======================  ===========================================  ==============================
 
 D is ``diag(w (1 - w/cap))``; ``proj_T`` projects onto the tangent cone of the simplex. Rest points
@@ -29,12 +30,14 @@ from .base import Geometry
 from .euclidean import ClippedNormalised, Projection
 from .groups import Groups
 from .logits import Mirror, Sigmoid, SoftmaxLogits
+from .penalised import Penalised
 
 __all__ = [
     "ClippedNormalised",
     "Geometry",
     "Groups",
     "Mirror",
+    "Penalised",
     "Projection",
     "Sigmoid",
     "SoftmaxLogits",

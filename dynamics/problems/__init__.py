@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from .base import DENSE_LIMIT, ORACLES, Problem
+from .hosted import Hosted
 from .least_squares import LeastSquares
 from .multi import MultiProblem
 from .softmax import SoftmaxRegression
+from .trust_region import local_minimiser
 
-__all__ = ["DENSE_LIMIT", "ORACLES", "LeastSquares", "MultiProblem", "Problem", "SoftmaxRegression"]
+__all__ = [
+    "DENSE_LIMIT",
+    "ORACLES",
+    "Hosted",
+    "LeastSquares",
+    "MultiProblem",
+    "Problem",
+    "SoftmaxRegression",
+    "local_minimiser",
+]

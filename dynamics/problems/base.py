@@ -118,7 +118,21 @@ class Problem(ABC):
         """Whether an independent test set is there."""
         return False
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether predictions are classes, so that ``test_accuracy`` means something."""
+        return False
+
+    def test_accuracy(self, theta: Array) -> Array:
+        """Return the accuracy on the independent test set, shape ``(...)``."""
+        raise ValueError(f"`problem` ({type(self).__name__}) has no test_accuracy.")
+
     # ------------------------------------------------------------------ optional capabilities
+    @property
+    def is_convex(self) -> bool:
+        """Whether G(., w) is known to be convex, so that ``theta_star`` is a global minimiser."""
+        return True
+
     @property
     def capabilities(self) -> frozenset[str]:
         """Names of the optional answers that this problem can give."""

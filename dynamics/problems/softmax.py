@@ -164,6 +164,10 @@ class SoftmaxRegression(Problem):
     def has_test(self) -> bool:
         return self.X_test is not None
 
+    @property
+    def has_accuracy(self) -> bool:
+        return True
+
     def accuracy(self, theta: Array, X: Array, labels: Array) -> Array:
         """Return the share of correctly classified rows of X, shape ``(...)``."""
         lead, (flat,) = self._flatten(theta)

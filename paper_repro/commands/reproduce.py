@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "small grids and few seeds, under two minutes",
         "the same code at full size; --list states the minutes",
     )  # fmt: skip
-    parser.add_argument("--only", nargs="+", metavar="ITEM", help="only these items")
+    parser.add_argument(
+        "--only", nargs="+", metavar="ITEM", help="only these items; by default those of the paper"
+    )
     parser.add_argument("--list", action="store_true", help="list the items and exit")
     parser.add_argument(
         "--out", type=Path, metavar="DIR",
@@ -40,12 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..registry import NAMES, load_items
+    from ..registry import STANDARD, load_items
 
     if args.list:
         return _list()
-    variant, names, path = _settle(args, NAMES)
+    variant, names, path = _settle(args, STANDARD)
     items = load_items(names)
+    for item in items:
+        item.check_needs()
     from ..folder import ReproductionFolder
     from ..report import write_report
     from ..runner import run_items
@@ -89,9 +93,10 @@ def _conclude(folder: ReproductionFolder, outcome: Outcome, page: Path) -> int:
 
 
 def _list() -> int:
-    from ..registry import load_items
+    from ..registry import STANDARD, load_items
 
     for item in load_items():
+        place = item.place if item.name in STANDARD else f"{item.place}; with --only"
         times = ", ".join(f"{name} about {minutes:g} min" for name, minutes in item.minutes.items())
-        print(f"{item.name:<18} {item.title} [{item.place}; {times}]")
+        print(f"{item.name:<18} {item.title} [{place}; {times}]")
     return 0

@@ -17,6 +17,14 @@ FLOWS = {
     "softmax logits": (geometries.SoftmaxLogits(), -P @ P @ G),
     "sigmoid": (geometries.Sigmoid(cap=0.7), -((W * (1 - W / 0.7)) ** 2) * G),
     "projection": (geometries.Projection(), -(G - G.mean())),
+    "penalised": (
+        geometries.Penalised(entropy=0.3, l2=0.2),
+        -P @ (G + 0.3 * LOG_W + 0.2 * 6 * W),
+    ),
+    "penalised logits": (
+        geometries.Penalised(l2=0.2, inner=geometries.SoftmaxLogits()),
+        -P @ P @ (G + 0.2 * 6 * W),
+    ),
     "clipped": (geometries.ClippedNormalised(), -(G - W * G.sum())),
 }
 

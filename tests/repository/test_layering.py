@@ -13,7 +13,7 @@ BOTTOM = {
 OWN_FILES = {
     "argparse": ("/paper_repro/",),
     "cupy": ("/backend.py",),
-    "torch": ("/backend.py", "/torch_bridge.py", "/torch_trainer.py"),
+    "torch": ("/backend.py", "/torch_bridge/", "/torch_trainer.py"),
 }
 LAZY = ("cupy", "torch")
 
@@ -163,7 +163,7 @@ PLANTED = [
     (stays_in_own_file, "warmflow.dynamics.flows", "def f():\n    import array_api_compat.torch"),
     (stays_in_own_file, "warmflow.analysis.diagnosis", "def f():\n    from torch import nn"),
     (is_lazy, "warmflow.dynamics.backend", "import cupy"),
-    (is_lazy, "warmflow.dynamics.torch_bridge", "import torch.nn as nn"),
+    (is_lazy, "warmflow.dynamics.torch_bridge.problem", "import torch.nn as nn"),
     (no_folder_name, "warmflow.analysis.diagnosis", "from dynamics import ess"),
     (no_folder_name, "tests/analysis/test_ess.py", "import analysis"),
     (no_folder_name, "tests/analysis/test_ess.py", "__import__('figures.style')"),
@@ -171,7 +171,7 @@ PLANTED = [
 LAWFUL = [
     ("warmflow.analysis.diagnosis", "from ..dynamics import flows\nfrom .. import __version__"),
     ("warmflow.dynamics.simplex", "from .types import Array"),
-    ("warmflow.dynamics.torch_bridge", "def f():\n    import torch.nn as nn"),
+    ("warmflow.dynamics.torch_bridge.problem", "def f():\n    import torch.nn as nn"),
     ("warmflow.dynamics.backend", "import typing\nif typing.TYPE_CHECKING:\n    import cupy"),
     ("warmflow.paper_repro.cli", "import argparse\nfrom .. import figures"),
     ("tests/analysis/test_ess.py", "from warmflow import analysis"),
