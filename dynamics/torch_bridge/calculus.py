@@ -110,7 +110,9 @@ def _slope(
 ) -> Array:
     """Return the derivative of ``values . along``; zero where ``values`` does not depend on it.
 
-    ``keep`` makes it differentiable, ``again`` keeps the graph for a further call.
+    ``keep`` makes it differentiable, ``again`` keeps the graph for a further call. Values that have
+    a graph without ``at`` are an error: a function that can be differentiated only once leads there
+    silently.
     """
     import torch
 
@@ -122,5 +124,4 @@ def _slope(
         along,
         create_graph=keep,
         retain_graph=keep or again,
-        materialize_grads=True,
     )[0]

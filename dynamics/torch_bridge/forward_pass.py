@@ -55,6 +55,21 @@ class ForwardPass:
         with _plain_attention() if self._attends else _nothing():
             return functional_call(self._module, self._named(theta), (X,))
 
+    def check(self, name: str, X: Array) -> Array:
+        """Return the outputs for the inputs of the argument ``name``, or say what is wrong."""
+        import torch
+
+        try:
+            outputs = self.outputs(self.theta, X)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"`module` cannot compute outputs for `{name}`, inputs of shape {tuple(X.shape)} "
+                f"and {X.dtype}: {error}"
+            ) from None
+        if not isinstance(outputs, torch.Tensor):
+            raise TypeError(f"`module` must return one tensor; got {type(outputs).__name__}.")
+        return outputs
+
     def buffers(self) -> list[Array]:
         """Return copies of the module's buffers."""
         return [buffer.clone() for buffer in self._module.buffers()]

@@ -176,7 +176,9 @@ class TorchProblem(Problem):
         product = self._train.curvature_at(theta.detach(), w.detach())
 
         def shifted(v: Array) -> Array:
-            return product(v) + self.ridge * v if v.ndim == 1 else self.hvp(theta, w, v)
+            if v.ndim > 1:
+                return self.hvp(theta, w, v)
+            return product(v) + self.ridge * v.detach()
 
         return shifted
 
@@ -315,8 +317,14 @@ class TorchProblem(Problem):
     # ------------------------------------------------------------------ kernels
     def _admit_loss(self) -> None:
         """Make the loss of each sample, on this problem's device, from what was given."""
-        out = self._pass.outputs(self._pass.theta, self.X[:8])
-        self._loss = admit_loss(self._loss_as_given, out, self.y[:8])
+        pairs = {"train": (self.X, self.y), "val": (self.X_val, self.y_val)}
+        if self.X_test is not None:
+            pairs["test"] = self.X_test, self.y_test
+        for name, (X, y) in pairs.items():
+            out = self._pass.check(f"{name}[0]", X[:8])
+            loss = admit_loss(self._loss_as_given, out, y[:8])
+            if name == "train":
+                self._loss = loss
 
     @property
     def _train(self) -> Samples:
