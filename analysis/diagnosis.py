@@ -146,8 +146,12 @@ def _has_collapsed(evidence: dict[str, Any]) -> bool:
     """Whether few samples hold all weight, by the effective size or by the support."""
     n = evidence["num_samples"]
     size = evidence["ess_median" if evidence.get("oscillating", False) else "ess"]
-    few = max(COLLAPSE * n, min(2.0, 1.0 + 0.1 * (n - 1)))
-    return bool(size <= few or evidence["support"]["0.001"] <= SPARSE * n)
+    return bool(size <= collapse_size(n) or evidence["support"]["0.001"] <= SPARSE * n)
+
+
+def collapse_size(num_samples: int) -> float:
+    """Return the effective sample size from which on weights count as collapsed."""
+    return max(COLLAPSE * num_samples, min(2.0, 1.0 + 0.1 * (num_samples - 1)))
 
 
 def _knobs(run: Trajectory) -> dict[str, Any]:
@@ -175,9 +179,13 @@ def _rates(run: Trajectory, problem: Problem, knobs: dict[str, Any]) -> dict[str
     moves_theta = run.settings["kind"] == "warm-started flow" or (
         run.settings["kind"] == "method" and run.settings["method"] != "Exact"
     )
-    if moves_theta and len(out) == 2 and "theta_star" in problem.capabilities:
+    if not problem.is_convex:  # at the start, which is warm by convention
+        where: dict[str, Any] = {"theta": run.theta[0]}
+    else:
+        where = {}
+    if moves_theta and len(out) == 2 and (where or "theta_star" in problem.capabilities):
         with contextlib.suppress(ConvergenceError, np.linalg.LinAlgError):
-            out["R"] = rate_ratio(problem, alpha, beta)
+            out["R"] = rate_ratio(problem, alpha, beta, **where)
     return out
 
 

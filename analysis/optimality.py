@@ -124,11 +124,16 @@ def cosine_to_exact(problem: Problem, theta: Array, w: Array, direction: Array) 
     check_leading(theta=theta, w=w, direction=g)
     star = problem.theta_star(w, theta)
     exact = problem.hypergradient(star, w)
-    g = g - (w * g).sum(axis=-1, keepdims=True)
-    exact = exact - (w * exact).sum(axis=-1, keepdims=True)
-    scale = np.sqrt((w * g * g).sum(axis=-1) * (w * exact * exact).sum(axis=-1))
+    return metric_cosine(w, g, exact)
+
+
+def metric_cosine(w: Array, a: Array, b: Array) -> np.ndarray:
+    """Return the cosine of fields ``(..., n)`` in the metric P(w); NaN where one is constant."""
+    a = a - (w * a).sum(axis=-1, keepdims=True)
+    b = b - (w * b).sum(axis=-1, keepdims=True)
+    scale = np.sqrt((w * a * a).sum(axis=-1) * (w * b * b).sum(axis=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (w * g * exact).sum(axis=-1) / scale
+        return (w * a * b).sum(axis=-1) / scale
 
 
 def clean_mass(w: Array, clean: Array) -> np.ndarray:

@@ -8,19 +8,28 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..dynamics import Problem, SoftmaxRegression, checks
+from ..dynamics.problems import DENSE_LIMIT
 from ..dynamics.types import Array
 from .optimality import checked_problem, checked_weights
 
 __all__ = ["rate_ratio", "smallest_curvature"]
 
 DENSE = 2000
+NETWORK_TOLERANCE = 1e-3
+"""Relative accuracy of the smallest eigenvalue where H may be indefinite."""
+
+
+def spread_of(psi: Array, w: Array) -> float:
+    r"""Return :math:`\mathrm{sd}_w(\Psi)`, the standard deviation of a field ``(n,)`` under w."""
+    return float(np.sqrt((w * (psi - w @ psi) ** 2).sum()))
 
 
 def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
     r"""Return :math:`\lambda_{\min}(H(\theta, w))` at one point.
 
     For softmax regression it is exactly the ridge: adding one vector to all classes changes no
-    probability. Otherwise from the dense Hessian, or by Lanczos iterations for p > 2000.
+    probability. Otherwise from the dense Hessian, or by Lanczos iterations for p > 2000 (for
+    networks p > 500, and to three digits).
 
     Parameters
     ----------
@@ -38,15 +47,18 @@ def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
     theta = checks.array("theta", theta, shape=(problem.num_params,))
     if isinstance(problem, SoftmaxRegression):
         return problem.ridge
-    if problem.num_params <= DENSE:
+    if problem.num_params <= (DENSE if problem.is_convex else DENSE_LIMIT):
         columns = problem.hvp(theta, w, np.eye(problem.num_params))
         return float(np.linalg.eigvalsh(columns)[0])
     product = problem.hvp_at(theta, w)
     operator = LinearOperator((problem.num_params,) * 2, matvec=product, dtype=np.float64)
-    return float(eigsh(operator, k=1, which="SA", return_eigenvectors=False)[0])
+    tol = 0.0 if problem.is_convex else NETWORK_TOLERANCE
+    return float(eigsh(operator, k=1, which="SA", tol=tol, return_eigenvectors=False)[0])
 
 
-def rate_ratio(problem: Problem, alpha: Any, beta: Any, w: Array | None = None) -> float:
+def rate_ratio(
+    problem: Problem, alpha: Any, beta: Any, w: Array | None = None, theta: Array | None = None
+) -> float:
     r"""Return the dimensionless ratio R of the speed of the weights to that of theta.
 
     .. math::
@@ -54,8 +66,9 @@ def rate_ratio(problem: Problem, alpha: Any, beta: Any, w: Array | None = None) 
         R = \frac{\beta\,\mathrm{sd}_w(\Psi)}{\alpha\,\lambda_{\min}(H)}, \qquad
         \mathrm{sd}_w(\Psi) = \sqrt{\Psi^\top P(w)\,\Psi},
 
-    at :math:`(\theta^\star(w), w)` with w uniform by default. R << 1: theta follows the weights and
-    the exact flow is recovered; R >> 1: the weights run ahead on a frozen theta and collapse.
+    at :math:`(\theta^\star(w), w)` with w uniform by default, or at a given theta. R << 1: theta
+    follows the weights and the exact flow is recovered; R >> 1: the weights run ahead on a frozen
+    theta and collapse.
 
     Parameters
     ----------
@@ -64,18 +77,28 @@ def rate_ratio(problem: Problem, alpha: Any, beta: Any, w: Array | None = None) 
     alpha, beta : float
         Speeds, or the steps rho and eta of an algorithm: only their ratio counts.
     w : (n,), optional
+    theta : (p,), optional
+        For problems without ``theta_star``, and for networks, where it takes long. R is infinite
+        where H is not positive definite.
 
     Raises
     ------
     ValueError
-        For rates that are not positive, or a problem without ``theta_star``.
+        For rates that are not positive, or a problem without ``theta_star`` where theta is not
+        given.
+    ConvergenceError
+        When an inner solve fails.
     """
-    problem = checked_problem(problem, "rate_ratio", "theta_star")
+    needs = ("theta_star",) if theta is None else ()
+    problem = checked_problem(problem, "rate_ratio", *needs)
     alpha, beta = checks.positive("alpha", alpha), checks.nonnegative("beta", beta)
     uniform = np.full(problem.num_samples, 1.0 / problem.num_samples)
     w = uniform if w is None else checked_weights(problem, w)
-    theta = problem.theta_star(w)
+    if theta is None:
+        theta = problem.theta_star(w)
+    else:
+        theta = checks.array("theta", theta, shape=(problem.num_params,))
     psi = problem.hypergradient(theta, w, tol=1e-8)
-    spread = float(np.sqrt((w * (psi - w @ psi) ** 2).sum()))
+    spread = spread_of(psi, w)
     curvature = smallest_curvature(problem, theta, w)
     return beta * spread / (alpha * curvature) if curvature > 0 else float("inf")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 from array_api_compat import is_array_api_obj
 
+from .leaves import leaves, with_leaves
 from .methods import Method
 from .namespaces import to_host
 from .problems import Problem
@@ -51,14 +52,6 @@ def join_cells(problem: Problem, parts: list[Any]) -> Any:
 
 def _map(act: Callable[..., Array], *parts: Any) -> Any:
     """Apply ``act`` to every array with axes in states of one structure."""
-    first = parts[0]
-    if is_array_api_obj(first):
-        return act(*parts) if first.ndim else first
-    if is_dataclass(first) and not isinstance(first, type):
-        names = [f.name for f in fields(first) if f.init]
-        return replace(first, **{k: _map(act, *(getattr(s, k) for s in parts)) for k in names})
-    if isinstance(first, tuple | list):
-        return type(first)(_map(act, *rows) for rows in zip(*parts, strict=True))
-    if isinstance(first, dict):
-        return {k: _map(act, *(s[k] for s in parts)) for k in first}
-    return first
+    columns = zip(*(leaves(part) for part in parts), strict=True)
+    mapped = [act(*c) if is_array_api_obj(c[0]) and c[0].ndim else c[0] for c in columns]
+    return with_leaves(parts[0], mapped)

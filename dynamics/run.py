@@ -24,7 +24,7 @@ from .stepping import Cells, Single
 from .trajectory import Trajectory
 from .types import Array
 
-__all__ = ["run_method"]
+__all__ = ["check_parts", "run_method"]
 
 
 def run_method(
@@ -77,7 +77,7 @@ def run_method(
         method cannot be joined with.
     """
     began = time.perf_counter()
-    geometry = _check(problem, method, geometry)
+    geometry = check_parts(problem, method, geometry)
     num_steps = checks.integer("num_steps", num_steps, minimum=1)
     seed = checks.integer("seed", seed, minimum=0)
     num_saved = checks.integer("num_saved", num_saved, minimum=2)
@@ -148,8 +148,8 @@ class _Kept:
         return np.array(self._steps), thetas, logs, tail
 
 
-def _check(problem: Any, method: Any, geometry: Any) -> Geometry:
-    """Check the three parts and that they fit together."""
+def check_parts(problem: Any, method: Any, geometry: Any) -> Geometry:
+    """Check the three parts and that they fit together; return the geometry, or the default one."""
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a Problem; got {type(problem).__name__}.")
     if not isinstance(method, Method):

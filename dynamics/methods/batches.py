@@ -67,12 +67,16 @@ def draw_batch(
     """Return this step's mini-batch, a function of seed and step alone.
 
     ``batch_size`` training samples, and as many validation samples unless ``all_val``, are drawn
-    without replacement (at most all of them); everything when it is None.
+    without replacement (at most all of them); everything when it is None. The problem's
+    ``sampler``, where it has one, chooses the training samples.
     """
     n = problem.num_samples
     if batch_size is None:
         return Batch(problem=problem, num_samples=n, rows=None)
-    train = random_rows(state, n, min(batch_size, n), stream=0)
+    if problem.sampler is not None:
+        train = problem.sampler(state.step)
+    else:
+        train = random_rows(state, n, min(batch_size, n), stream=0)
     val = None
     if not all_val:
         val = random_rows(state, problem.num_val, min(batch_size, problem.num_val), stream=1)

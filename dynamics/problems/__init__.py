@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import DENSE_LIMIT, ORACLES, Problem
 from .hosted import Hosted
+from .indefinite import indefinite_adjoint
 from .least_squares import LeastSquares
 from .multi import MultiProblem
 from .softmax import SoftmaxRegression
@@ -17,5 +18,6 @@ __all__ = [
     "MultiProblem",
     "Problem",
     "SoftmaxRegression",
+    "indefinite_adjoint",
     "local_minimiser",
 ]

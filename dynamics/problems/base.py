@@ -52,6 +52,9 @@ class Problem(ABC):
         The regularisation :math:`\lambda`, outside the weighted sum.
     clean : (n,) bool or None
         Which samples are known to be clean; used by reports, never by a method.
+    sampler : callable or None
+        Step to the distinct training samples of its mini-batch, for methods with ``batch_size``;
+        None lets them draw by themselves.
     capabilities : frozenset of str
         Which of ``theta_star``, ``hessian``, ``constants`` the problem can answer.
     """
@@ -62,6 +65,7 @@ class Problem(ABC):
     ridge: float
     xp: Namespace
     clean: np.ndarray | None
+    sampler: Callable[[int], np.ndarray] | None = None
 
     # ------------------------------------------------------------------ the five oracles
     @abstractmethod

@@ -29,6 +29,8 @@ class ForwardPass:
     theta : (p,)
         The parameters that the module came with.
     num_params : int
+    shapes : tuple of torch.Size
+        Of the parameters that make up theta, in order.
     label : str
         The class of the module.
     """
@@ -38,7 +40,7 @@ class ForwardPass:
 
         trained = {k: a for k, a in module.named_parameters() if a.requires_grad}
         self._names = tuple(trained)
-        self._shapes = tuple(a.shape for a in trained.values())
+        self.shapes = tuple(a.shape for a in trained.values())
         self._sizes = [a.numel() for a in trained.values()]
         self.theta = torch.cat([a.detach().reshape(-1) for a in trained.values()])
         self.num_params = sum(self._sizes)
@@ -104,7 +106,7 @@ class ForwardPass:
     def _named(self, theta: Array) -> dict[str, Array]:
         """Return the flat vector as named parameters."""
         parts = theta.split(self._sizes)
-        shaped = zip(self._names, parts, self._shapes, strict=True)
+        shaped = zip(self._names, parts, self.shapes, strict=True)
         return {name: part.reshape(shape) for name, part, shape in shaped}
 
 

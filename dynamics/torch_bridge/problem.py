@@ -12,8 +12,9 @@ from array_api_compat import is_numpy_namespace, is_torch_namespace
 
 from .. import checks
 from ..namespaces import resolve_namespace, to_numpy
-from ..problems import Hosted, Problem, local_minimiser
+from ..problems import Hosted, Problem, indefinite_adjoint, local_minimiser
 from ..problems.data import subset
+from ..status import ConvergenceError
 from ..types import Array
 from .admission import admit_data, admit_loss, admit_module, require_torch
 from .calculus import Calculus, ForwardMode
@@ -94,8 +95,7 @@ class TorchProblem(Problem):
     -----
     ``theta_star(w)`` (for ridge > 0) is the *local* minimiser that Newton's method in a trust
     region reaches from a guess, or from the module's parameters; h and its gradient then belong to
-    that branch of minimisers. H may be indefinite away from it: the adjoint is solved densely up to
-    p = 500, beyond that conjugate gradients say so when they meet negative curvature.
+    that branch of minimisers. Away from it H may be indefinite, and Psi no descent direction of h.
     """
 
     _arrays: ClassVar[tuple[str, ...]] = ("X", "y", "X_val", "y_val", "X_test", "y_test")
@@ -147,6 +147,11 @@ class TorchProblem(Problem):
             f"TorchProblem({self._pass.label}, n={self.num_samples}, p={self.num_params}, "
             f"m={self.num_val}, ridge={self.ridge:g})"
         )
+
+    @property
+    def parameter_shapes(self) -> tuple[Any, ...]:
+        """Shapes of the parameters that make up theta, in order."""
+        return self._pass.shapes
 
     @property
     def calculus(self) -> str:
@@ -255,6 +260,22 @@ class TorchProblem(Problem):
         self.require(("theta_star",), "theta_star (which needs `ridge` > 0)")
         start = self._pass.theta if guess is None else guess
         return local_minimiser(self, w, start + self.xp.zeros_like(w[..., :1]))
+
+    def adjoint(
+        self, theta: Array, w: Array, tol: float = 1e-12, guess: Array | None = None
+    ) -> Array:
+        """Return ``H^{-1} grad F``, densely up to p = 500, else by conjugate gradients.
+
+        Where these meet negative curvature, and there are no leading axes, the minimum residual
+        method takes over, to 1e-8 at best.
+        """
+        try:
+            return super().adjoint(theta, w, tol=tol, guess=guess)
+        except ConvergenceError:
+            if theta.ndim > 1 or w.ndim > 1 or self.is_convex:
+                raise
+        finest = max(1e-8, 100.0 * float(self.xp.finfo(self.dtype).eps))
+        return indefinite_adjoint(self, theta.detach(), w.detach(), max(tol, finest))
 
     def hessian(self, theta: Array, w: Array) -> Array:
         who = f"hessian (which needs p <= {HESSIAN_LIMIT}, got {self.num_params})"
