@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from ..dynamics.simplex import entropy, ess, support
 from .diagnosis import Report, diagnose
+from .gradient_rank import GradientRank, gradient_rank
 from .optimality import clean_mass, cosine_to_exact, kkt_residual, theta_error
 from .regime import rate_ratio, smallest_curvature
 from .report import run_report
 
 __all__ = [
+    "GradientRank",
     "Report",
     "clean_mass",
     "cosine_to_exact",
     "diagnose",
     "entropy",
     "ess",
+    "gradient_rank",
     "kkt_residual",
     "rate_ratio",
     "run_report",

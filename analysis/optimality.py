@@ -51,7 +51,7 @@ def check_leading(**arrays: np.ndarray) -> None:
         raise ValueError(f"leading axes must broadcast together; got {shown}.") from None
 
 
-def kkt_residual(problem: Problem, w: Array) -> np.ndarray:
+def kkt_residual(problem: Problem, w: Array, theta: Array | None = None) -> np.ndarray:
     r"""Return the duality gap of h at w, zero exactly at its stationary points on the simplex.
 
     .. math::
@@ -68,6 +68,8 @@ def kkt_residual(problem: Problem, w: Array) -> np.ndarray:
         With ``theta_star``.
     w : (..., n)
         Non-negative weights, normalised first.
+    theta : (..., p), optional
+        First guess of the inner solve: on a network it chooses the minimiser.
 
     Returns
     -------
@@ -81,12 +83,17 @@ def kkt_residual(problem: Problem, w: Array) -> np.ndarray:
     """
     problem = checked_problem(problem, "kkt_residual", "theta_star")
     w = checked_weights(problem, w)
-    g = problem.outer_grad(w)
+    if theta is not None:
+        theta = checks.array("theta", theta, shape=(problem.num_params,), leading=True)
+        check_leading(theta=theta, w=w)
+    g = problem.hypergradient(problem.theta_star(w, theta), w)
     return np.maximum((w * g).sum(axis=-1) - g.min(axis=-1), 0.0)
 
 
 def theta_error(problem: Problem, theta: Array, w: Array) -> np.ndarray:
     r"""Return the distance :math:`|\theta - \theta^\star(w)|`, shape ``(...)``.
+
+    On a network the minimiser is the one that an inner solve reaches from theta.
 
     Raises
     ------
@@ -97,7 +104,7 @@ def theta_error(problem: Problem, theta: Array, w: Array) -> np.ndarray:
     w = checked_weights(problem, w)
     theta = checks.array("theta", theta, shape=(problem.num_params,), leading=True)
     check_leading(theta=theta, w=w)
-    return np.linalg.norm(theta - problem.theta_star(w), axis=-1)
+    return np.linalg.norm(theta - problem.theta_star(w, theta), axis=-1)
 
 
 def cosine_to_exact(problem: Problem, theta: Array, w: Array, direction: Array) -> np.ndarray:

@@ -56,7 +56,7 @@ def run_report(run: Trajectory, num_points: int = 101) -> xarray.Dataset:
         values = {
             "outer_loss": float(problem.val_loss(star)),
             "theta_error": float(theta_error(problem, theta, w)),
-            "kkt_residual": float(kkt_residual(problem, w)),
+            "kkt_residual": float(kkt_residual(problem, w, theta)),
         }
         if "hessian" in problem.capabilities and problem.num_params <= DENSE_LIMIT:
             values["condition"] = float(np.linalg.cond(problem.hessian(theta, w)))

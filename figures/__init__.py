@@ -11,10 +11,11 @@ from .sparsity import facet_hit, support_counts
 from .spectra import weight_spectrum
 from .stability import euler_order, hopf_branches, spectra_plane, stability_regions
 from .trajectories import observable_over_time, weights_over_time
+from .widths import counts_by
 
 __all__ = [
-    "euler_order", "facet_hit", "hopf_branches", "observable_over_time", "phase_diagram",
-    "principle", "rates_curve", "recovery_error", "simplex_portrait", "slow_manifold",
-    "solved_and_trapped", "spectra_plane", "stability_regions", "style", "support_counts",
-    "weight_spectrum", "weighted_samples", "weights_over_time",
+    "counts_by", "euler_order", "facet_hit", "hopf_branches", "observable_over_time",
+    "phase_diagram", "principle", "rates_curve", "recovery_error", "simplex_portrait",
+    "slow_manifold", "solved_and_trapped", "spectra_plane", "stability_regions", "style",
+    "support_counts", "weight_spectrum", "weighted_samples", "weights_over_time",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...dynamics import checks
 from ...dynamics.types import Array
-from .points import checked_point
+from .points import checked_point, checked_state
 
 __all__ = ["joint_jacobian", "simplex_tangent", "transversal_rates"]
 
@@ -101,7 +101,8 @@ def transversal_rates(problem: Any, theta: Array, w: Array, beta: float) -> np.n
 
     Parameters
     ----------
-    problem : LeastSquares
+    problem : Problem
+        With NumPy arrays; any losses.
     theta : (p,)
     w : (n,)
         Absent are the samples with a weight of exactly zero.
@@ -116,10 +117,10 @@ def transversal_rates(problem: Any, theta: Array, w: Array, beta: float) -> np.n
     Raises
     ------
     ValueError, TypeError
-        For wrong shapes, a negative speed or weights, or another problem.
+        For wrong shapes, a negative speed or weights, or what is no problem.
     """
     beta = checks.nonnegative("beta", beta)
-    problem, theta, w = checked_point(problem, theta, w, "transversal_rates")
+    problem, theta, w = checked_state(problem, theta, w, "transversal_rates")
     psi = problem.hypergradient(theta, w)
     rates: np.ndarray = beta * (w @ psi - psi)[w == 0]
     return rates

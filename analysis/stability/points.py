@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...dynamics import LeastSquares, checks
+from ...dynamics import LeastSquares, Problem, checks
 from ...dynamics.types import Array
 from ..optimality import checked_problem, checked_weights
 
-__all__ = ["SolvedPoint", "checked_point", "solved_point"]
+__all__ = ["SolvedPoint", "checked_point", "checked_state", "solved_point"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,18 @@ def checked_point(
     problem: Any, theta: Array, w: Array, who: str
 ) -> tuple[LeastSquares, np.ndarray, np.ndarray]:
     """Return problem, theta ``(p,)`` and normalised weights ``(n,)``, or raise."""
-    problem = checked_problem(problem, who)
     if not isinstance(problem, LeastSquares):
+        checked_problem(problem, who)
         raise TypeError(f"`problem` must be LeastSquares for {who}; got {type(problem).__name__}.")
+    _, theta, w = checked_state(problem, theta, w, who)
+    return problem, theta, w
+
+
+def checked_state(
+    problem: Any, theta: Array, w: Array, who: str
+) -> tuple[Problem, np.ndarray, np.ndarray]:
+    """Return any problem, theta ``(p,)`` and normalised weights ``(n,)``, or raise."""
+    problem = checked_problem(problem, who)
     theta = checks.array("theta", theta, shape=(problem.num_params,))
     w = checks.array("w", w, shape=(problem.num_samples,))
     return problem, theta, checked_weights(problem, w)

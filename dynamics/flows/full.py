@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..problems import LeastSquares, Problem
+from ..problems import DENSE_LIMIT, LeastSquares, Problem
 from ..simplex import normalise_log
 from ..types import Array
 from .base import Flow, InnerFailure, solved_rows
@@ -174,7 +174,9 @@ class FullFrozen(_Full):
         self._theta = theta
         self.initial = log_w0.copy()
         self.has_jacobian = (
-            "hessian" in problem.capabilities and self.initial.size <= JACOBIAN_LIMIT
+            "hessian" in problem.capabilities
+            and problem.num_params <= DENSE_LIMIT
+            and self.initial.size <= JACOBIAN_LIMIT
         )
 
     def field(self, z: Array) -> np.ndarray:

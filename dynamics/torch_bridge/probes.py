@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..types import Array
 from .calculus import Calculus, DoubleBackward, ForwardMode, Losses
 from .samples import Samples
 
-__all__ = ["Found", "choose_calculus"]
+__all__ = ["Found", "choose_calculus", "first_use"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,14 @@ class Found:
     vmaps: bool
     is_twice_backward: bool
     warning: str = ""
+
+
+@contextmanager
+def first_use() -> Iterator[None]:
+    """Silence torch's own deprecation warning on the first forward-mode derivative of a process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".torch\.jit\.script. is deprecated", DeprecationWarning)
+        yield
 
 
 def choose_calculus(samples: Samples) -> Found:
@@ -40,10 +50,7 @@ def choose_calculus(samples: Samples) -> Found:
         raise ValueError(
             "`module` must not change its buffers in a forward pass; call `module.eval()` before."
         )
-    with warnings.catch_warnings():
-        # torch's own, on the first forward-mode derivative of a process
-        warnings.filterwarnings("ignore", r".torch\.jit\.script. is deprecated", DeprecationWarning)
-        failed = _fault(ForwardMode(), losses, passing.theta, values)
+    failed = _fault(ForwardMode(), losses, passing.theta, values)
     fault = _fault(DoubleBackward(), losses, passing.theta, values)
     if failed is None:
         vmaps = _vmaps(losses, passing.theta)

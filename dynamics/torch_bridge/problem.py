@@ -19,7 +19,7 @@ from ..types import Array
 from .admission import admit_data, admit_loss, admit_module, require_torch
 from .calculus import Calculus, ForwardMode
 from .forward_pass import ForwardPass
-from .probes import choose_calculus
+from .probes import choose_calculus, first_use
 from .samples import Samples
 from .vectorise import over_cells
 
@@ -134,9 +134,10 @@ class TorchProblem(Problem):
         self._pass = ForwardPass(own)
         self.num_params = self._pass.num_params
         self._loss_as_given = loss
-        self._admit_loss()
         self._calculus: Calculus = ForwardMode()
-        found = choose_calculus(self._samples(self.X[:8], self.y[:8]))
+        with first_use():
+            self._admit_loss()
+            found = choose_calculus(self._samples(self.X[:8], self.y[:8]))
         self._calculus, self._vmaps = found.calculus, found.vmaps
         self._is_twice_backward = found.is_twice_backward
         if found.warning:

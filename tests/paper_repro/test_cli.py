@@ -12,6 +12,7 @@ import pytest
 
 import warmflow
 from warmflow.paper_repro import cli
+from warmflow.paper_repro.registry import NAMES
 
 
 def run(*args: object) -> int:
@@ -121,7 +122,7 @@ def test_unavailable_backend_gives_its_cure(
 def test_list_names_items_with_minutes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("reproduce", "--list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["toy", "phase_diagram", "digits_cleaning"]
+    assert [line.split()[0] for line in lines] == [*NAMES]
     assert all("quick about" in line and "full about" in line for line in lines)
 
 

@@ -13,7 +13,7 @@ BOTTOM = {
 OWN_FILES = {
     "argparse": ("/paper_repro/",),
     "cupy": ("/backend.py",),
-    "torch": ("/backend.py", "/torch_bridge/", "/torch_trainer/"),
+    "torch": ("/backend.py", "/torch_bridge/", "/torch_trainer/", "/paper_repro/networks/"),
 }
 LAZY = ("cupy", "torch")
 
