@@ -2,6 +2,7 @@
 
 from . import style
 from .clusters import principle, weighted_samples
+from .comparison import seed_dots
 from .dichotomy import solved_and_trapped
 from .maps import phase_diagram
 from .portrait import simplex_portrait
@@ -15,7 +16,8 @@ from .widths import counts_by
 
 __all__ = [
     "counts_by", "euler_order", "facet_hit", "hopf_branches", "observable_over_time",
-    "phase_diagram", "principle", "rates_curve", "recovery_error", "simplex_portrait",
-    "slow_manifold", "solved_and_trapped", "spectra_plane", "stability_regions", "style",
-    "support_counts", "weight_spectrum", "weighted_samples", "weights_over_time",
+    "phase_diagram", "principle", "rates_curve", "recovery_error", "seed_dots",
+    "simplex_portrait", "slow_manifold", "solved_and_trapped", "spectra_plane",
+    "stability_regions", "style", "support_counts", "weight_spectrum", "weighted_samples",
+    "weights_over_time",
 ]  # fmt: skip

@@ -87,7 +87,8 @@ class Item(Generic[P]):
     caption : str
         One or two sentences for the report.
     claims : sequence of Claim
-        Statements to compare with.
+        Statements to compare with; one whose number is missing is left out of the report, since
+        an item may need data that a machine lacks.
     assumed : sequence of Assumed
         Settings that the paper leaves open.
     minutes : mapping

@@ -15,7 +15,7 @@ __all__ = ["EXTRA", "NAMES", "STANDARD", "load_item", "load_items"]
 STANDARD = ("toy", "phase_diagram", "digits_cleaning")
 """What ``warmflow reproduce`` runs unless items are named."""
 
-EXTRA: tuple[str, ...] = ("nets_width", "nets_linearised")
+EXTRA = ("nets_cleaning", "nets_imbalance", "nets_width", "nets_linearised")
 """Beyond the paper, run by name."""
 
 NAMES = (*STANDARD, *EXTRA)

@@ -78,6 +78,8 @@ def _rows(item: Item[Any], document: dict[str, Any]) -> list[Row]:
     references = item.references(document["variant"])
     rows = []
     for claim in item.claims:
+        if claim.number not in document["numbers"]:  # of data that this machine lacks
+            continue
         estimate = Estimate.from_document(document["numbers"][claim.number])
         reference = references.get(claim.number)
         rows.append(_row(item.name, claim, estimate, reference))

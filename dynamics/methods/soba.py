@@ -35,8 +35,9 @@ class SOBA(Method):
     weights are sparse (at most p) only where v is fast; with v slow too, the field is constant and
     the weights go to a single sample. Biased by the lag of theta and v, and unbiased in its
     mini-batches for given (theta, v, w). One step costs one ``train_grad``, ``val_grad``, ``hvp``
-    and ``per_sample_jvp``. v starts at ``H^{-1} grad F``. Defined for every problem; ``rho=None``
-    asks for ``constants``. Dagreou et al. (2022), arXiv 2201.13409.
+    and ``per_sample_jvp``. v starts at ``H^{-1} grad F``, and at 0 on a problem that is not known
+    to be convex, where H may be indefinite. Defined for every problem; ``rho=None`` asks for
+    ``constants``. Dagreou et al. (2022), arXiv 2201.13409.
 
     Parameters
     ----------
@@ -68,7 +69,10 @@ class SOBA(Method):
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
     ) -> SOBAState:
-        adjoint = problem.adjoint(theta, geometry.weights(outer))
+        if problem.is_convex:
+            adjoint = problem.adjoint(theta, geometry.weights(outer))
+        else:
+            adjoint = problem.xp.zeros_like(theta + outer[..., :1])
         return SOBAState(theta=theta, outer=outer, step=0, seed=seed, adjoint=adjoint)
 
     def step(self, problem: Problem, geometry: Geometry, state: SOBAState) -> SOBAState:

@@ -4,11 +4,12 @@ from .corruption import Corruption, corrupt
 from .dataset import Data
 from .idx import load_idx_folder
 from .images import Split, digits
+from .imbalance import Imbalance
 from .loading import Request, load
 from .tables import load_csv_pair, load_npz
 from .toy import Toy
 
 __all__ = [
-    "Corruption", "Data", "Request", "Split", "Toy",
+    "Corruption", "Data", "Imbalance", "Request", "Split", "Toy",
     "corrupt", "digits", "load", "load_csv_pair", "load_idx_folder", "load_npz",
 ]  # fmt: skip

@@ -20,8 +20,11 @@ from ..errors import UserError
 from .dataset import Data
 from .images import Images, Split, split_images
 
-__all__ = ["is_idx_folder", "load_idx_folder", "read_idx"]
+__all__ = ["is_idx_folder", "load_idx_folder", "load_idx_pool", "read_idx"]
 
+_NOTHING = (
+    "no IDX images found; expected train-images-idx3-ubyte or t10k-images-idx3-ubyte (.gz or not)"
+)
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -60,10 +63,7 @@ def load_idx_folder(folder: Path, split: Split) -> Data:
     test = _load_pair(folder, "t10k")
     pool = train or test
     if pool is None:
-        raise UserError(
-            f"{folder}: no IDX images found; expected train-images-idx3-ubyte or "
-            "t10k-images-idx3-ubyte (.gz or not)"
-        )
+        raise UserError(f"{folder}: {_NOTHING}")
     if train is None or test is None:
         return split_images(folder.name, pool, split)
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
@@ -74,6 +74,14 @@ def load_idx_folder(folder: Path, split: Split) -> Data:
     classes = max(train.num_classes, test.num_classes)
     train = Images(pixels=train.pixels, labels=train.labels, num_classes=classes)
     return split_images(folder.name, train, split, test)
+
+
+def load_idx_pool(folder: Path) -> Images:
+    """Load the ``train-*`` images of a folder of IDX files, or the ``t10k-*`` images if alone."""
+    pool = _load_pair(folder, "train") or _load_pair(folder, "t10k")
+    if pool is None:
+        raise UserError(f"{folder}: {_NOTHING}")
+    return pool
 
 
 def _find(folder: Path, stem: str, what: str) -> Path | None:

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..streams import stream
 from .dataset import Data
 
-__all__ = ["Images", "Split", "digits", "features", "split_images"]
+__all__ = ["Images", "Split", "digits", "digits_pool", "features", "split_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,12 @@ def digits(split: Split | None = None) -> Data:
 
     The default split has 1000 training and 250 validation images; 547 remain for testing.
     """
+    return split_images("digits", digits_pool(), split or Split(n=1000, m=250))
+
+
+def digits_pool() -> Images:
+    """All handwritten digits of scikit-learn."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    pool = Images(pixels=bunch.data / 16.0, labels=bunch.target.astype(np.int64), num_classes=10)
-    return split_images("digits", pool, split or Split(n=1000, m=250))
+    return Images(pixels=bunch.data / 16.0, labels=bunch.target.astype(np.int64), num_classes=10)

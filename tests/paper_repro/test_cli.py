@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import warmflow
-from warmflow.paper_repro import cli
-from warmflow.paper_repro.registry import NAMES
+from warmflow.paper_repro import cli, registry
 
 
 def run(*args: object) -> int:
@@ -122,7 +121,10 @@ def test_unavailable_backend_gives_its_cure(
 def test_list_names_items_with_minutes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("reproduce", "--list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [*NAMES]
+    assert [line.split()[0] for line in lines] == [*registry.NAMES]
+    assert lines[0].startswith("toy")
+    extra = {line.split()[0] for line in lines if "with --only" in line}
+    assert extra == {*registry.EXTRA}
     assert all("quick about" in line and "full about" in line for line in lines)
 
 

@@ -1,6 +1,7 @@
 """RESULTS.md and results.json."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_each_claim_has_a_row_with_its_verdict(tmp_path: Path) -> None:
     assert first["got"]["values"] == [4.0, 6.0]
     assert first["verdict"] == "qualitative match"
     assert machine["assumed"]["toy"] == [{"name": "k", "choice": "3", "reason": "small"}]
+
+
+def test_numbers_of_absent_data_are_left_out(tmp_path: Path) -> None:
+    item = Fake().item()
+    absent = Claim(number="nowhere", meaning="of data that are not here")
+    page, machine = report(replace(item, claims=(*item.claims, absent)), tmp_path)
+    assert [row["number"] for row in machine["results"]] == [c.number for c in item.claims]
+    assert "not here" not in page
 
 
 def test_figures_are_shown_with_their_files(tmp_path: Path) -> None:

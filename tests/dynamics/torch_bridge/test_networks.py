@@ -287,3 +287,10 @@ def test_cuda_gives_the_numbers_of_the_cpu() -> None:
     assert_allclose(there.w, here.w, rtol=1e-9)
     w = moved.X.new_full((10,), 0.1)
     assert moved.hypergradient(moved.initial_theta(w), w).is_cuda
+
+
+def test_soba_starts_from_nothing_where_h_may_be_indefinite() -> None:
+    q = perceptron()
+    first = run_method(q, methods.SOBA(rho=0.1, eta=0.1), num_steps=1)
+    assert_allclose(first.w[-1], 0.1)
+    assert first.oracle_counts["hvp"] == 1
