@@ -4,6 +4,7 @@ from . import style
 from .clusters import principle, weighted_samples
 from .comparison import seed_dots
 from .dichotomy import solved_and_trapped
+from .inner_steps import best_steps, error_against_steps
 from .maps import phase_diagram
 from .portrait import simplex_portrait
 from .rates import rates_curve
@@ -15,9 +16,9 @@ from .trajectories import observable_over_time, weights_over_time
 from .widths import counts_by
 
 __all__ = [
-    "counts_by", "euler_order", "facet_hit", "hopf_branches", "observable_over_time",
-    "phase_diagram", "principle", "rates_curve", "recovery_error", "seed_dots",
-    "simplex_portrait", "slow_manifold", "solved_and_trapped", "spectra_plane",
-    "stability_regions", "style", "support_counts", "weight_spectrum", "weighted_samples",
-    "weights_over_time",
+    "best_steps", "counts_by", "error_against_steps", "euler_order", "facet_hit",
+    "hopf_branches", "observable_over_time", "phase_diagram", "principle", "rates_curve",
+    "recovery_error", "seed_dots", "simplex_portrait", "slow_manifold", "solved_and_trapped",
+    "spectra_plane", "stability_regions", "style", "support_counts", "weight_spectrum",
+    "weighted_samples", "weights_over_time",
 ]  # fmt: skip

@@ -15,7 +15,10 @@ __all__ = ["EXTRA", "NAMES", "STANDARD", "load_item", "load_items"]
 STANDARD = ("toy", "phase_diagram", "digits_cleaning")
 """What ``warmflow reproduce`` runs unless items are named."""
 
-EXTRA = ("nets_cleaning", "nets_imbalance", "nets_width", "nets_linearised")
+EXTRA = (
+    "nets_cleaning", "nets_imbalance", "nets_width", "nets_linearised", "simplex_penalties",
+    "net_penalties", "inner_steps",
+)  # fmt: skip
 """Beyond the paper, run by name."""
 
 NAMES = (*STANDARD, *EXTRA)

@@ -13,9 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..types import Array
 
-__all__ = ["Loss", "admit_data", "admit_loss", "admit_module", "require_torch", "torch_dtype"]
+__all__ = [
+    "Loss",
+    "admit_constants",
+    "admit_data",
+    "admit_loss",
+    "admit_module",
+    "require_torch",
+    "torch_dtype",
+]
 
 Loss = Callable[[Array, Array], Array]
 """Outputs ``(b, ...)`` and targets ``(b, ...)`` to losses ``(b,)``."""
@@ -43,6 +52,16 @@ def torch_dtype(dtype: Any) -> Any:
     if name not in DTYPES:
         raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}; got {dtype!r}.")
     return getattr(torch, name)
+
+
+def admit_constants(value: Any) -> tuple[float, float]:
+    """Return bounds ``0 <= mu <= L`` of the Hessian."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"`constants` must be a pair (mu, L); got {value!r}.")
+    mu, L = (checks.nonnegative("constants", part) for part in value)
+    if not 0 <= mu <= L or L == 0:
+        raise ValueError(f"`constants` must satisfy 0 <= mu <= L and L > 0; got ({mu}, {L}).")
+    return mu, L
 
 
 # ---------------------------------------------------------------------- modules

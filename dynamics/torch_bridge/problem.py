@@ -16,7 +16,7 @@ from ..problems import Hosted, Problem, indefinite_adjoint, local_minimiser
 from ..problems.data import subset
 from ..status import ConvergenceError
 from ..types import Array
-from .admission import admit_data, admit_loss, admit_module, require_torch
+from .admission import admit_constants, admit_data, admit_loss, admit_module, require_torch
 from .calculus import Calculus, ForwardMode
 from .forward_pass import ForwardPass
 from .probes import choose_calculus, first_use
@@ -120,7 +120,7 @@ class TorchProblem(Problem):
         if batch_size is not None:
             batch_size = checks.integer("batch_size", batch_size, minimum=1)
         self.batch_size = batch_size
-        self._bounds = None if constants is None else _check_constants(constants)
+        self._bounds = None if constants is None else admit_constants(constants)
         own = admit_module(module, dtype, device)
         home = next(own.parameters())
         where = (home.dtype, home.device)
@@ -393,13 +393,3 @@ class TorchProblem(Problem):
 def _unit(theta: Array) -> Array:
     """Return the weight 1 of a single sample."""
     return theta.new_ones(1)
-
-
-def _check_constants(value: Any) -> tuple[float, float]:
-    """Return bounds ``0 <= mu <= L`` of the Hessian."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"`constants` must be a pair (mu, L); got {value!r}.")
-    mu, L = (checks.nonnegative("constants", part) for part in value)
-    if not 0 <= mu <= L or L == 0:
-        raise ValueError(f"`constants` must satisfy 0 <= mu <= L and L > 0; got ({mu}, {L}).")
-    return mu, L

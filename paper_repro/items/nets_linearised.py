@@ -87,8 +87,9 @@ def simulate(part: LinearPart, data: Data) -> xr.Dataset:
 def _identity(part: LinearPart, data: Data) -> xr.Dataset:
     """Largest differences in theta and w between torch's linearisation and least squares."""
     net = regression.two_layer(data.X.shape[1], part.width, part.seed)
-    theirs = regression.as_problem(regression.linearised(net), data, part.ridge)
     ours, start = regression.tangent_problem(regression.displaced(net), data, part.ridge)
+    tangent = regression.linearised(net)
+    theirs = regression.as_problem(tangent, data, part.ridge, ours.constants())
     rates: dict[str, Any] = {"rho": part.rho, "eta": SLOW}
     rules = (methods.Joint(**rates), methods.ConjugateGradient(**rates), methods.SOBA(**rates))
     gaps = {}

@@ -50,11 +50,16 @@ def linearised(net: Any) -> Any:
     return _classes()["Linearised"](net)
 
 
-def as_problem(module: Any, data: Data, ridge: float) -> TorchProblem:
-    """Return the regression problem of a data set for a module: half squared errors, float64."""
+def as_problem(
+    module: Any, data: Data, ridge: float, constants: tuple[float, float] | None = None
+) -> TorchProblem:
+    """Return the regression problem of a data set for a module: half squared errors, float64.
+
+    ``constants`` are bounds of the inner Hessian, which say that it is convex.
+    """
     return TorchProblem(
         module, _half_square, (data.X, data.y), (data.X_val, data.y_val), ridge=ridge,
-        dtype="float64", test=data.test, clean=data.clean,
+        dtype="float64", test=data.test, clean=data.clean, constants=constants,
     )  # fmt: skip
 
 

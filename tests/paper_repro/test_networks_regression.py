@@ -71,8 +71,9 @@ def test_tangent_is_the_central_difference_of_the_outputs() -> None:
 
 def linear_pair(width: int) -> tuple[Any, Any, np.ndarray]:
     net = regression.two_layer(2, width, seed=0)
-    theirs = regression.as_problem(regression.linearised(net), DATA, RIDGE)
-    return theirs, *regression.tangent_problem(regression.displaced(net), DATA, RIDGE)
+    ours, start = regression.tangent_problem(regression.displaced(net), DATA, RIDGE)
+    bounds = ours.constants()
+    return regression.as_problem(regression.linearised(net), DATA, RIDGE, bounds), ours, start
 
 
 RULES = [

@@ -66,6 +66,15 @@ class Tied(nn.Module):
         return self.out(torch.tanh(self.second(torch.tanh(self.first(x)))))
 
 
+def blank_patches() -> nn.Module:
+    """Biases of zero under blank images: every ReLU sits on its kink."""
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 3)
+    )
+    nn.init.zeros_(module[0].bias)
+    return module
+
+
 def partly_frozen() -> nn.Module:
     module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
     module[0].requires_grad_(False)
@@ -294,3 +303,12 @@ def test_soba_starts_from_nothing_where_h_may_be_indefinite() -> None:
     first = run_method(q, methods.SOBA(rho=0.1, eta=0.1), num_steps=1)
     assert_allclose(first.w[-1], 0.1)
     assert first.oracle_counts["hvp"] == 1
+
+
+def test_a_kink_at_the_start_is_no_reason_to_refuse() -> None:
+    images = np.zeros((9, 1, 8, 8))
+    images[:, :, 2:5, 3:6] = np.random.default_rng(0).normal(size=(9, 1, 3, 3))
+    pair = images, np.arange(9) % 3
+    q = TorchProblem(blank_patches(), cross_entropy, pair, pair, ridge=0.1, dtype="float64")
+    assert q.calculus == "forward"
+    assert q._is_twice_backward
