@@ -108,13 +108,26 @@ def write_dataset(path: Path, dataset: xr.Dataset) -> None:
     """Write `dataset` as a Zarr v3 group that appears whole or not at all."""
     with atomic_directory(path) as temporary:
         # Consolidated metadata are no part of the Zarr v3 specification: reading warns of them.
-        dataset.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+        stored = _with_strings(dataset, "U", object)  # Zarr v3 specifies no strings of fixed length
+        stored.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
 
 
 def read_dataset(path: Path) -> xr.Dataset:
     """Read a Zarr group into memory."""
     with xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None) as dataset:
-        return dataset.load()
+        return _with_strings(dataset.load(), "TO", str)
+
+
+def _with_strings(dataset: xr.Dataset, kinds: str, dtype: type) -> xr.Dataset:
+    """Return `dataset` with its strings, dtypes of these kinds, in another dtype."""
+    found: dict[Any, Any] = {
+        name: (variable.dims, variable.values.astype(object).astype(dtype), variable.attrs)
+        for name, variable in dataset.variables.items()
+        if variable.dtype.kind in kinds
+    }
+    coordinates = {name: value for name, value in found.items() if name in dataset.coords}
+    data = {name: value for name, value in found.items() if name not in coordinates}
+    return dataset.assign_coords(coordinates).assign(data)
 
 
 def tree_hash(folder: Path) -> str:

@@ -10,7 +10,13 @@ import pytest
 import xarray as xr
 
 from warmflow.paper_repro import atomic
-from warmflow.paper_repro.store import Key, Store, canonical_json, read_dataset
+from warmflow.paper_repro.store import (
+    Key,
+    Store,
+    canonical_json,
+    read_dataset,
+    write_dataset,
+)
 
 KEY = Key(item="toy", version=1, label="a", settings={"x": 1.5, "y": (1, 2)}, seed=0, data="abc")
 
@@ -143,3 +149,16 @@ def test_reading_needs_no_store(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.save(KEY, dataset(), {})
     xr.testing.assert_identical(read_dataset(store.path(KEY)), dataset())
+
+
+def test_strings_come_back_as_they_went_in(tmp_path: Path) -> None:
+    """Without a warning: Zarr v3 knows no strings of fixed length."""
+    dataset = xr.Dataset(
+        {"x": ("arm", [1.0, 2.0]), "note": ("arm", ["é", "long"], {"units": "1"})},
+        {"arm": ["a", "bcd"], "k": 3},
+    )
+    write_dataset(tmp_path / "s.zarr", dataset)
+    found = read_dataset(tmp_path / "s.zarr")
+    xr.testing.assert_identical(found, dataset)
+    assert found["arm"].dtype == dataset["arm"].dtype
+    assert float(found["x"].sel(arm="bcd")) == 2.0
