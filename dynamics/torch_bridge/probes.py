@@ -6,12 +6,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..types import Array
 from .calculus import Calculus, DoubleBackward, ForwardMode, Losses
 from .samples import Samples
 
 __all__ = ["Found", "choose_calculus", "first_use"]
+
+FINE = 1e-12
+"""Round-off of a dtype in which differences confirm second derivatives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,16 @@ def first_use() -> Iterator[None]:
         yield
 
 
-def choose_calculus(samples: Samples) -> Found:
+def choose_calculus(samples: Samples, fine: Samples) -> Found:
     """Return how to differentiate the losses of a module, after trying on a few samples.
+
+    Parameters
+    ----------
+    samples : Samples
+        A few samples as the problem has them.
+    fine : Samples
+        The same in float64, where the module allows it: differences of single precision cannot
+        tell a wrong second derivative from a kink.
 
     Raises
     ------
@@ -50,8 +62,8 @@ def choose_calculus(samples: Samples) -> Found:
         raise ValueError(
             "`module` must not change its buffers in a forward pass; call `module.eval()` before."
         )
-    failed = _fault(ForwardMode(), losses, passing.theta, values)
-    fault = _fault(DoubleBackward(), losses, passing.theta, values)
+    failed = _lacking(ForwardMode(), samples) or _wrong(ForwardMode(), fine)
+    fault = _lacking(DoubleBackward(), samples) or _wrong(DoubleBackward(), fine)
     if failed is None:
         vmaps = _vmaps(losses, passing.theta)
         return Found(calculus=ForwardMode(), vmaps=vmaps, is_twice_backward=fault is None)
@@ -89,30 +101,41 @@ def _check_losses(samples: Samples, values: Array) -> None:
         )
 
 
-def _fault(calculus: Calculus, losses: Losses, theta: Array, values: Array) -> str | None:
-    """Return why a calculus does not work, in one line; None where it does.
-
-    Beside what torch refuses, that is a product that is not the transpose of the other, and second
-    derivatives that no difference confirms. Operations of somebody else's may hide such faults, and
-    so do a few of torch's own (weight_norm on a CPU, for one).
-    """
-    u = values.new_ones(len(values)).cumsum(0) / len(values)
-    # Off the given parameters, where a bias of zero under a blank patch would sit on a kink.
-    theta = theta + 1e-2 * (1.0 + theta.abs()) * (theta.new_ones(len(theta)).cumsum(0) * 5.0).sin()
-    directions = [(theta.new_ones(len(theta)).cumsum(0) * k).cos() for k in (1.0, 2.0, 3.0)]
+def _lacking(calculus: Calculus, samples: Samples) -> str | None:
+    """Return what torch has no derivative for, in one line; None where it has all."""
+    theta, u = samples.passing.theta, samples.X.new_ones(len(samples.y), dtype=_dtype(samples))
     try:
-        slope = calculus.pull(losses, theta, u)
-        rows = calculus.push(losses, theta, directions[0])
-        errors = [_bend_error(calculus, losses, theta, u, v) for v in directions]
+        calculus.pull(samples.losses, theta, u)
+        calculus.push(samples.losses, theta, theta)
+        calculus.curve(samples.losses, theta, u, theta)
     except (RuntimeError, ValueError, TypeError) as error:
         return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
-    eps = _eps(values)
+    return None
+
+
+def _wrong(calculus: Calculus, samples: Samples) -> str | None:
+    """Return which derivatives are wrong, in one line; None where none is.
+
+    That is a product that is not the transpose of the other, or second derivatives that no
+    difference confirms. Operations of somebody else's may hide such faults, and so do a few of
+    torch's own (weight_norm on a CPU, for one).
+    """
+    losses, theta = samples.losses, samples.passing.theta
+    # Off the given parameters, where a bias of zero under a blank patch would sit on a kink.
+    theta = theta + 1e-2 * (1.0 + theta.abs()) * (theta.new_ones(len(theta)).cumsum(0) * 5.0).sin()
+    u = theta.new_ones(len(samples.y)).cumsum(0) / len(samples.y)
+    directions = [(theta.new_ones(len(theta)).cumsum(0) * k).cos() for k in (1.0, 2.0, 3.0)]
+    slope = calculus.pull(losses, theta, u)
+    rows = calculus.push(losses, theta, directions[0])
     size = rows.abs() @ u + slope.abs() @ directions[0].abs()
-    if bool((slope @ directions[0] - rows @ u).abs() > 1e4 * eps * size):
+    if bool((slope @ directions[0] - rows @ u).abs() > 1e4 * _eps(theta) * size):
         return "its forward and backward derivatives do not belong together"
-    # Central differences at the best step are off by about eps^(2/3); across a kink by more, but
-    # not in every direction.
-    if min(errors) > 3e3 * eps ** (2 / 3):
+    if _eps(theta) > FINE:
+        return None
+    errors = [_bend_error(calculus, losses, theta, u, v) for v in directions]
+    # Differences are off by the root of round-off; across a kink by more, which a step so small
+    # rarely meets, and not in every direction.
+    if min(errors) > 1e4 * _eps(theta) ** 0.5:
         return "its second derivatives are not those of the first ones"
     return None
 
@@ -120,16 +143,21 @@ def _fault(calculus: Calculus, losses: Losses, theta: Array, values: Array) -> s
 def _bend_error(calculus: Calculus, losses: Losses, theta: Array, u: Array, v: Array) -> float:
     """Return the error of a second derivative relative to the gradient and to itself."""
     bend = calculus.curve(losses, theta, u, v)
-    step = _eps(theta) ** (1 / 3) * (1.0 + theta.norm()) / v.norm()
+    scale = (1.0 + theta.norm()) / v.norm()
+    step = _eps(theta) ** 0.5 * scale
     ends = [calculus.pull(losses, theta + sign * step * v, u) for sign in (1.0, -1.0)]
     numeric = (ends[0] - ends[1]) / (2.0 * step)
-    return float((bend - numeric).norm() / (bend.norm() + numeric.norm() + ends[0].norm()))
+    return float((bend - numeric).norm() / (bend.norm() + numeric.norm() + ends[0].norm() / scale))
 
 
 def _eps(a: Array) -> float:
     import torch
 
     return float(torch.finfo(a.dtype).eps)
+
+
+def _dtype(samples: Samples) -> Any:
+    return samples.passing.theta.dtype
 
 
 def _vmaps(losses: Losses, theta: Array) -> bool:

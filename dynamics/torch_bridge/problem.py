@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from array_api_compat import is_numpy_namespace, is_torch_namespace
 
 from .. import checks
@@ -44,12 +45,9 @@ class TorchProblem(Problem):
     flattened; the ridge acts on all of them, biases included. Oracles are functional: they read and
     write flat vectors, change neither the module nor anything global, and return no graph.
 
-    =========================  ==========================================================
-    ``per_sample_losses``      one forward pass
-    ``train_grad, val_grad``   one backward pass
-    ``per_sample_jvp``         one forward-mode pass, for all samples together
-    ``hvp``                    forward mode over a backward pass
-    =========================  ==========================================================
+    A call of ``per_sample_losses`` is one forward pass, of ``train_grad`` and ``val_grad`` one
+    backward pass, of ``per_sample_jvp`` one forward-mode pass for all samples together, of ``hvp``
+    forward mode over a backward pass.
 
     Parameters
     ----------
@@ -126,18 +124,18 @@ class TorchProblem(Problem):
         where = (home.dtype, home.device)
         self.X, self.y = admit_data("train", train, *where)
         self.X_val, self.y_val = admit_data("val", val, *where)
-        self.X_test, self.y_test = (None, None)
-        if test is not None:
-            self.X_test, self.y_test = admit_data("test", test, *where)
+        held_out = (None, None) if test is None else admit_data("test", test, *where)
+        self.X_test, self.y_test = held_out
         self.num_samples = int(self.X.shape[0])
         self.clean = None if clean is None else checks.mask("clean", clean, length=self.num_samples)
         self._pass = ForwardPass(own)
         self.num_params = self._pass.num_params
         self._loss_as_given = loss
         self._calculus: Calculus = ForwardMode()
+        self._vmaps = self._is_twice_backward = False
         with first_use():
             self._admit_loss()
-            found = choose_calculus(self._samples(self.X[:8], self.y[:8]))
+            found = choose_calculus(*self._few())
         self._calculus, self._vmaps = found.calculus, found.vmaps
         self._is_twice_backward = found.is_twice_backward
         if found.warning:
@@ -222,9 +220,8 @@ class TorchProblem(Problem):
         return self._over_cells(self._samples(X, y).hits, theta).mean(-1)
 
     def test_accuracy(self, theta: Array) -> Array:
-        """Return the accuracy on the independent test set, shape ``(...)``."""
         if self.X_test is None:
-            super().test_loss(theta)
+            return super().test_loss(theta)
         return self.accuracy(theta, self.X_test, self.y_test)
 
     # ------------------------------------------------------------------ exact answers
@@ -347,6 +344,14 @@ class TorchProblem(Problem):
             loss = admit_loss(self._loss_as_given, out, y[:8])
             if name == "train":
                 self._loss = loss
+
+    def _few(self) -> tuple[Samples, Samples]:
+        """Return a few samples as they are, and in float64 where the module allows it."""
+        few = self.batch(train=np.arange(min(8, self.num_samples)), val=[0])
+        try:
+            return few._train, few.to(dtype="float64")._train
+        except (RuntimeError, ValueError, TypeError):
+            return few._train, few._train
 
     @property
     def _train(self) -> Samples:
