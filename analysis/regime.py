@@ -8,7 +8,6 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..dynamics import Problem, SoftmaxRegression, checks
-from ..dynamics.problems import DENSE_LIMIT
 from ..dynamics.types import Array
 from .optimality import checked_problem, checked_weights
 
@@ -28,8 +27,8 @@ def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
     r"""Return :math:`\lambda_{\min}(H(\theta, w))` at one point.
 
     For softmax regression it is exactly the ridge: adding one vector to all classes changes no
-    probability. Otherwise from the dense Hessian, or by Lanczos iterations for p > 2000 (for
-    networks p > 500, and to three digits).
+    probability. Otherwise from the dense Hessian, or by Lanczos iterations for p > 2000 (to
+    three digits for networks).
 
     Parameters
     ----------
@@ -47,13 +46,14 @@ def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
     theta = checks.array("theta", theta, shape=(problem.num_params,))
     if isinstance(problem, SoftmaxRegression):
         return problem.ridge
-    if problem.num_params <= (DENSE if problem.is_convex else DENSE_LIMIT):
+    if problem.num_params <= DENSE:
         columns = problem.hvp(theta, w, np.eye(problem.num_params))
         return float(np.linalg.eigvalsh(columns)[0])
     product = problem.hvp_at(theta, w)
     operator = LinearOperator((problem.num_params,) * 2, matvec=product, dtype=np.float64)
     tol = 0.0 if problem.is_convex else NETWORK_TOLERANCE
-    return float(eigsh(operator, k=1, which="SA", tol=tol, return_eigenvectors=False)[0])
+    start = np.cos(np.arange(problem.num_params))  # SciPy's own is random
+    return float(eigsh(operator, k=1, which="SA", tol=tol, v0=start, return_eigenvectors=False)[0])
 
 
 def rate_ratio(

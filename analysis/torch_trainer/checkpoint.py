@@ -10,9 +10,27 @@ import numpy as np
 
 from ...dynamics.leaves import leaves, with_leaves
 
-__all__ = ["check_stored", "pack", "read", "unpack", "write"]
+__all__ = ["check_stored", "pack", "path_of", "read", "unpack", "write"]
 
 FORMAT = 1
+
+
+def path_of(checkpoint: Any) -> Path | None:
+    """Return where checkpoints go, None for nowhere.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no path, or a folder.
+    """
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(f"`checkpoint` must be a path; got {checkpoint!r}.")
+    path = Path(checkpoint)
+    if path.is_dir():
+        raise ValueError(f"`checkpoint` must be a file; got the folder {path}.")
+    return path
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -71,10 +71,18 @@ class LoaderRows:
         self._loader, self._seed = loader, seed
         self._epoch = -1
         sampler: Any = loader.batch_sampler
+        if not hasattr(sampler, "__len__"):
+            raise ValueError("`loader` must know how many batches it deals; it has no length.")
         self.per_epoch = len(sampler)
         if self.per_epoch == 0:
             raise ValueError("`loader` must deal at least one batch; got none (`drop_last`?).")
         self.size = len(self(0))
+        again = self._deal(0)
+        if any(not np.array_equal(a, b) for a, b in zip(self._batches, again, strict=True)):
+            raise ValueError(
+                "`loader` must draw from torch's random generators: its first epoch was dealt "
+                "twice from one seed and differed, so that no run could be resumed."
+            )
 
     def __call__(self, step: int) -> np.ndarray:
         """Return the samples ``(b,)`` of a step."""
@@ -92,12 +100,16 @@ class LoaderRows:
         import torch
 
         sampler: Any = self._loader.batch_sampler
-        own = [self._loader.generator, getattr(sampler, "generator", None)]
+        own: list[Any] = [self._loader.generator, getattr(sampler, "generator", None)]
         own.append(getattr(getattr(sampler, "sampler", None), "generator", None))
         number = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1)[0])
-        for generator in own:
-            if generator is not None:
-                generator.manual_seed(number)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(number)
-            return [np.asarray(batch, dtype=np.int64) for batch in sampler]
+        used = [generator for generator in own if generator is not None]
+        states = [generator.get_state() for generator in used]
+        try:
+            with torch.random.fork_rng(devices=[]):
+                for generator in (torch, *used):
+                    generator.manual_seed(number)
+                return [np.asarray(batch, dtype=np.int64) for batch in sampler]
+        finally:
+            for generator, state in zip(used, states, strict=True):
+                generator.set_state(state)

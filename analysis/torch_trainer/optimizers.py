@@ -98,7 +98,13 @@ class TorchOptimizer:
     ----------
     problem : TorchProblem
     factory : callable
-        Parameters to a ``torch.optim.Optimizer``.
+        Parameters to a ``torch.optim.Optimizer``, or to a pair of it and a scheduler of its rates
+        (``torch.optim.lr_scheduler``), which steps after it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what makes no optimizer of these parameters, or one that needs a closure.
     """
 
     def __init__(self, problem: TorchProblem, factory: Factory) -> None:
@@ -108,17 +114,33 @@ class TorchOptimizer:
         self._sizes = [shape.numel() for shape in self._shapes]
         whole = torch.zeros(problem.num_params, dtype=problem.dtype, device=problem.device)
         self._parameters = [part.clone().requires_grad_() for part in self._split(whole)]
-        self._optimizer = factory(self._parameters)
+        made = factory(self._parameters)
+        self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
         if not isinstance(self._optimizer, torch.optim.Optimizer):
             raise TypeError(
                 "`optimizer` must make a torch.optim.Optimizer from parameters; it made "
                 f"{type(self._optimizer).__name__}."
             )
+        self._check()
+        self._label = " ".join(repr(self._optimizer).split())  # a scheduler changes the rates
 
     @property
     def label(self) -> str:
         """The optimizer and its settings."""
-        return " ".join(repr(self._optimizer).split())
+        return self._label
+
+    def _check(self) -> None:
+        """Refuse an optimizer of other parameters, or one that cannot step from gradients alone."""
+        import torch
+
+        name = type(self._optimizer).__name__
+        if isinstance(self._optimizer, torch.optim.LBFGS | torch.optim.SparseAdam):
+            raise ValueError(f"`optimizer` must step from dense gradients alone; {name} does not.")
+        groups = [a for group in self._optimizer.param_groups for a in group["params"]]
+        if not groups or {id(a) for a in groups} - {id(a) for a in self._parameters}:
+            raise ValueError(
+                f"`optimizer` must be made from the parameters it is given; {name} has others."
+            )
 
     def move(self, problem: TorchProblem, theta: Array, w: Array, gradient: Array) -> Array:
         import torch
@@ -129,15 +151,29 @@ class TorchOptimizer:
                 parameter.copy_(value)
                 parameter.grad = slope.clone()
         self._optimizer.step()
+        if self._scheduler is not None:
+            self._scheduler.step()
         return torch.cat([part.detach().reshape(-1) for part in self._parameters])
 
     def state(self) -> Any:
-        """The optimizer's own state."""
-        return self._optimizer.state_dict()
+        """What optimizer and scheduler remember."""
+        remembered = [dict(self._optimizer.state[a]) for a in self._parameters]
+        rates = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self._optimizer.param_groups
+        ]
+        schedule = None if self._scheduler is None else self._scheduler.state_dict()
+        return {"remembered": remembered, "groups": rates, "schedule": schedule}
 
     def restore(self, state: Any) -> None:
-        """Load the optimizer's own state."""
-        self._optimizer.load_state_dict(state)
+        """Go on from :meth:`state`; tensors keep their dtype, which torch's own loading casts."""
+        for a, values in zip(self._parameters, state["remembered"], strict=True):
+            if values:
+                self._optimizer.state[a] = dict(values)
+        for group, values in zip(self._optimizer.param_groups, state["groups"], strict=True):
+            group.update(values)
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state["schedule"])
 
     def _split(self, flat: Array) -> list[Array]:
         parts = flat.split(self._sizes)

@@ -21,7 +21,7 @@ from ...dynamics.simplex import uniform_log_weights
 from ...dynamics.stepping import Single
 from ...dynamics.torch_bridge import TorchProblem
 from ...dynamics.types import Array
-from .checkpoint import check_stored, pack, read, unpack, write
+from .checkpoint import check_stored, pack, path_of, read, unpack, write
 from .loader import describe_batches, with_batches
 from .log import Log
 from .optimizers import Mover, mover_of
@@ -72,10 +72,12 @@ class ReweightedTrainer:
     problem : TorchProblem
     method : Method
         With an inner step ``rho`` (a number, the scale of its direction) such as
-        ``methods.ConjugateGradient(rho=0.1, eta=0.01)``.
+        ``methods.ConjugateGradient(rho=0.1, eta=0.01)``. The direction is a difference divided by
+        rho, known to ``eps |theta| / rho``: near a minimum use float64.
     optimizer : callable or NewtonCG
         Parameters to a ``torch.optim.Optimizer``, such as
-        ``lambda params: torch.optim.Adam(params, lr=1e-3)``.
+        ``lambda params: torch.optim.Adam(params, lr=1e-3)``, or to a pair of optimizer and
+        learning-rate scheduler.
     loader : torch.utils.data.DataLoader, optional
         Over the training samples: its batches, in its order, are those of a method with
         ``batch_size``. Full gradients when left out.
@@ -124,17 +126,22 @@ class ReweightedTrainer:
         self._num_logged = checks.integer("num_logged", num_logged, minimum=2)
         self._rho, self._eta = rates_of(problem, method)
         self._problem, self._method = with_batches(problem, method, loader, seed)
+        self._optimizer = optimizer
         self._mover = mover_of(problem, optimizer)
-        self._path = None if checkpoint is None else Path(checkpoint)
+        self._path = path_of(checkpoint)
+        if progress is not None and not callable(progress):
+            raise TypeError(f"`progress` must be callable; got {progress!r}.")
         self._progress = progress
 
     @property
     def module(self) -> Any:
-        """A copy of the module with the trained parameters."""
+        """A copy of the module with the trained parameters, after :meth:`fit`."""
+        if not hasattr(self, "trajectory"):
+            raise ValueError("`module` is there after `fit`.")
         return self._problem.module_at(self.trajectory.theta[-1])
 
     def fit(self, num_steps: int, *, resume: bool = False) -> xarray.Dataset:
-        """Train for ``num_steps`` steps in all and return what was logged.
+        """Train for ``num_steps`` steps in all, from the module's parameters, and return the log.
 
         Beside everything that a trajectory tells, the Dataset has ``R``, ``curvature`` and
         ``cosine`` at the logged steps (:func:`.watch.regime_at`). A :class:`CollapseWarning` is
@@ -144,8 +151,8 @@ class ReweightedTrainer:
         ----------
         num_steps : int
         resume : bool
-            Go on from the checkpoint, where there is one. Bit for bit what an uninterrupted run
-            of ``num_steps`` gives.
+            Go on from the checkpoint, where there is one: bit for bit what an uninterrupted run
+            gives. With more ``num_steps`` than before, the steps that were logged stay logged.
 
         Raises
         ------
@@ -168,6 +175,7 @@ class ReweightedTrainer:
     def _start(self, log: Log, resume: bool) -> Single:
         """Return a run at its start, or where its checkpoint stands."""
         problem, geometry = self._problem, self._geometry
+        self._mover = mover_of(problem, self._optimizer)
         driven = _Driven(method=self._method, mover=self._mover, rho=self._rho)
         run = Single(problem, driven, geometry)
         log_w = problem.xp.asarray(
@@ -177,6 +185,11 @@ class ReweightedTrainer:
         stored = None if self._path is None else read(self._path, problem.device)
         if stored is not None:
             check_stored(stored, self._spec(), self._path, resume)
+            if stored["log"]["steps"][-1] > log.num_steps:
+                raise ValueError(
+                    f"`num_steps` must be at least the {stored['log']['steps'][-1]} steps that "
+                    f"`checkpoint` {self._path} has done; got {log.num_steps}."
+                )
             run.state = unpack(run.state, stored["state"])
             self._mover.restore(stored["optimizer"])
             log.restore(stored["log"])

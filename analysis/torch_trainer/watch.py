@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse.linalg import ArpackError
 
 from ...dynamics import ConvergenceError
 from ...dynamics.methods import Method
@@ -21,6 +22,8 @@ from .log import Log
 __all__ = ["CollapseWarning", "collapse_ahead", "rates_of", "regime_at"]
 
 
+FAULTS = (ConvergenceError, np.linalg.LinAlgError, ArpackError)
+"""What an analysis of one point may fail with; a training run goes on."""
 NEAR = 4.0
 """How many times the size of a collapse is near: weights that drop bad samples fall as well."""
 
@@ -39,22 +42,23 @@ def regime_at(
     1e-6), in the metric P(w); elsewhere theta is near no minimiser that could respond to the
     weights, and it is NaN. ``R`` is
     :math:`\eta\,\mathrm{sd}_w(g) / (\rho\,\max(\lambda_{\min}, \lambda))` with g the used field:
-    the ridge stands in for a curvature that is not positive.
+    the ridge stands in for a curvature that is not positive. NaN where an inner solve fails.
     """
     weights = to_numpy(w).astype(np.float64)
-    used = to_numpy(method.direction(problem, theta, w)).astype(np.float64)
-    curvature = smallest_curvature(problem.to(xp=np), to_numpy(theta).astype(np.float64), weights)
+    out = dict.fromkeys(("R", "curvature", "cosine"), float("nan"))
+    try:
+        used = to_numpy(method.direction(problem, theta, w)).astype(np.float64)
+        host, point = problem.to(xp=np), to_numpy(theta).astype(np.float64)
+        curvature = smallest_curvature(host, point, weights)
+    except FAULTS:
+        return out
     floor = max(curvature, problem.ridge)
     speed = eta * spread_of(used, weights)
-    out = {
-        "R": speed / (rho * floor) if floor > 0 else float("inf"),
-        "curvature": curvature,
-        "cosine": float("nan"),
-    }
+    out |= {"R": speed / (rho * floor) if floor > 0 else float("inf"), "curvature": curvature}
     if curvature > 0:
         try:
             exact = to_numpy(problem.hypergradient(theta, w, tol=1e-6)).astype(np.float64)
-        except (ConvergenceError, np.linalg.LinAlgError):
+        except FAULTS:
             return out
         out["cosine"] = float(metric_cosine(weights, used, exact))
     return out
@@ -88,7 +92,10 @@ def collapse_ahead(log: Log, eta: float) -> str | None:
         if arrival > log.num_steps:
             return None
         text = f"weights are collapsing: {state}, {small:.3g} by step {int(arrival)}"
-    ratio = float(np.nanmax(log.columns()["R"]))
+    ratios = log.columns()["R"]
+    ratio = float(np.nanmax(ratios)) if np.isfinite(ratios).any() else float("nan")
+    if np.isnan(eta):
+        return f"{text}; more validation samples, a larger batch or `ridge` may help."
     if ratio > 1.0 and np.isfinite(ratio):
         return f"{text}; R = {ratio:.3g}; lower `eta` below {eta / ratio:.3g}."
     return f"{text}; R = {ratio:.3g}; lower `eta` ({eta:.3g}), or do more inner steps per step."

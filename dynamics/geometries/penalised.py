@@ -8,7 +8,7 @@ from .. import checks
 from ..types import Array
 from .base import Geometry
 from .euclidean import ClippedNormalised, Projection
-from .logits import Mirror
+from .logits import Mirror, Sigmoid
 
 __all__ = ["Penalised"]
 
@@ -54,6 +54,11 @@ class Penalised(Geometry):
         if not isinstance(self.inner, Geometry):
             raise TypeError(
                 f"`inner` must be a geometry such as Mirror(); got {type(self.inner).__name__}."
+            )
+        if isinstance(self.inner, Sigmoid):
+            raise ValueError(
+                "`inner` must keep the sum of the weights; got Sigmoid(), under which a constant "
+                "in the penalty's gradient counts."
             )
         if self.entropy > 0 and isinstance(self.inner, Projection | ClippedNormalised):
             raise ValueError(

@@ -47,6 +47,10 @@ class Hosted(Problem):
     def hvp(self, theta: Array, w: Array, v: Array) -> Array:
         return self._call(self.origin.hvp, theta, w, v)
 
+    def hvp_at(self, theta: Array, w: Array) -> Callable[[Array], Array]:
+        product = self.origin.hvp_at(self._native(theta), self._native(w))
+        return lambda v: to_numpy(product(self._native(v)))
+
     def per_sample_jvp(self, theta: Array, v: Array) -> Array:
         return self._call(self.origin.per_sample_jvp, theta, v)
 
@@ -95,6 +99,13 @@ class Hosted(Problem):
             return self._call(self.origin.theta_star, w)
         return self._call(self.origin.theta_star, w, guess)
 
+    def adjoint(
+        self, theta: Array, w: Array, tol: float = 1e-12, guess: Array | None = None
+    ) -> Array:
+        start = None if guess is None else self._native(guess)
+        points = self._native(theta), self._native(w)
+        return to_numpy(self.origin.adjoint(*points, tol=tol, guess=start))
+
     def hessian(self, theta: Array, w: Array) -> Array:
         return self._call(self.origin.hessian, theta, w)
 
@@ -130,6 +141,9 @@ class Hosted(Problem):
 
     def _call(self, act: Callable[..., Array], *args: Array) -> np.ndarray:
         """Call a function of the original with NumPy arrays."""
+        return to_numpy(act(*(self._native(a) for a in args)))
+
+    def _native(self, a: Array) -> Array:
+        """Return a copy in the original's library: no view of reversed or read-only memory."""
         origin = self.origin
-        moved = (origin.xp.asarray(a, dtype=origin.dtype, device=origin.device) for a in args)
-        return to_numpy(act(*moved))
+        return origin.xp.asarray(np.array(a), dtype=origin.dtype, device=origin.device)

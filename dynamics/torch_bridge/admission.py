@@ -23,6 +23,7 @@ __all__ = [
     "admit_loss",
     "admit_module",
     "require_torch",
+    "telling_rows",
     "torch_dtype",
 ]
 
@@ -50,7 +51,10 @@ def torch_dtype(dtype: Any) -> Any:
 
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}; got {dtype!r}.")
+        raise ValueError(
+            f"`dtype` must be one of {', '.join(DTYPES)}; got {dtype!r} (that of the module, where "
+            "none is given)."
+        )
     return getattr(torch, name)
 
 
@@ -87,8 +91,14 @@ def admit_module(module: Any, dtype: Any, device: Any) -> Any:
     except Exception as error:
         raise ValueError(f"`module` cannot be copied ({error}).") from None
     first = next(own.parameters())
-    wanted = first.dtype if dtype is None else torch_dtype(dtype)
-    return own.to(device=first.device if device is None else device, dtype=wanted)
+    wanted = torch_dtype(first.dtype if dtype is None else dtype)
+    try:
+        return own.to(device=first.device if device is None else device, dtype=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"`device` must be one that works here; got {device!r} ({reason})."
+        ) from None
 
 
 def _place(name: str) -> str:
@@ -133,6 +143,11 @@ def _check_deterministic(name: str, part: Any) -> None:
             f"`module` must have no random layer; got {type(part).__name__} in training mode"
             f"{_place(name)}: call `module.eval()`, or set its rate to 0."
         )
+    if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+        raise ValueError(
+            f"`module` must have gradients that are derivatives; Embedding{_place(name)} with "
+            "`padding_idx` masks them: pass padding_idx=None."
+        )
     if not isinstance(part, nn.modules.batchnorm._NormBase):
         return
     over_batch = isinstance(part, nn.modules.batchnorm._BatchNorm)
@@ -160,6 +175,8 @@ def _check_parameters(module: Any) -> None:
             raise ValueError(
                 f"`module` has a parameter without a shape yet ({name!r}); call the module once."
             )
+        if value.is_meta:
+            raise ValueError(f"`module` must have values; {name!r} is on the meta device.")
         if not value.is_floating_point():
             raise ValueError(f"`module` must have real parameters; {name!r} is {value.dtype}.")
         trained += int(value.requires_grad)
@@ -195,11 +212,17 @@ def _stack(name: str, dataset: Any) -> tuple[Array, Array]:
     """Return all items of a dataset as two tensors."""
     import torch
 
-    loader = torch.utils.data.DataLoader(dataset, batch_size=256)
-    parts = list(loader)
+    try:
+        parts = list(torch.utils.data.DataLoader(dataset, batch_size=256))
+    except (TypeError, RuntimeError, ValueError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise TypeError(f"`{name}` cannot be stacked into two tensors: {reason}") from None
     if not parts or any(not isinstance(part, tuple | list) or len(part) != 2 for part in parts):
         raise TypeError(f"`{name}` must be a dataset of pairs (input, target) with a length.")
-    X, y = (torch.cat(column) for column in zip(*parts, strict=True))
+    columns = list(zip(*parts, strict=True))
+    if not all(isinstance(row, torch.Tensor) for column in columns for row in column):
+        raise TypeError(f"`{name}` must have tensors or numbers as inputs and targets.")
+    X, y = (torch.cat(column) for column in columns)
     return X, y
 
 
@@ -208,7 +231,13 @@ def _tensor(name: str, value: Any, dtype: Any, device: Any) -> Array:
     import torch
 
     if not isinstance(value, torch.Tensor):
-        value = torch.as_tensor(np.array(value))
+        try:
+            value = torch.as_tensor(np.array(value))
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            raise TypeError(
+                f"`{name}` must be a tensor or a rectangular array; got {kind}."
+            ) from None
     value = value.detach()
     if value.is_complex() or value.ndim == 0:
         raise ValueError(f"`{name}` must be real with one row for each sample; got {value.dtype}.")
@@ -237,10 +266,36 @@ def admit_loss(loss: Any, outputs: Array, targets: Array) -> Loss:
         raise TypeError(f"`loss` must be callable; got {type(loss).__name__}.")
     loss = _owned(loss, outputs)
     value = _try(loss, outputs, targets)
+    if getattr(loss, "weight", None) is not None and not value.ndim:
+        raise ValueError(
+            "`loss` must return one number for each sample; got a weighted mean: pass "
+            "`reduction='none'`."
+        )
     if value.ndim:
         _check_rows(value, outputs, targets)
         return lambda out, y: loss(out, y).reshape(out.shape[0])
     return _one_by_one(loss, outputs, targets, value)
+
+
+def telling_rows(targets: Array) -> Array:
+    """Return the rows to try a loss on: evenly spread, and one of every label.
+
+    Parameters
+    ----------
+    targets : (n, ...)
+
+    Returns
+    -------
+    (b,)
+        At most 64 and the number of labels.
+    """
+    import torch
+
+    rows = np.unique(np.linspace(0, len(targets) - 1, 64).round().astype(int))
+    if targets.ndim == 1 and not targets.is_floating_point():
+        firsts = np.unique(targets.cpu().numpy(), return_index=True)[1]
+        rows = np.union1d(rows, firsts[:256])
+    return torch.as_tensor(rows, device=targets.device)
 
 
 def _owned(loss: Any, outputs: Array) -> Any:
@@ -258,7 +313,7 @@ def _try(loss: Loss, outputs: Array, targets: Array) -> Array:
 
     try:
         value = loss(outputs, targets)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(
             f"`loss` cannot be computed for outputs {tuple(outputs.shape)} {outputs.dtype} and "
             f"targets {tuple(targets.shape)} {targets.dtype}: {error}"

@@ -47,14 +47,12 @@ class ForwardPass:
         self._trained = tuple(trained)
         self._module = module
         self.label = type(module).__name__
-        attends = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
-        self._attends = any(isinstance(part, attends) for part in module.modules())
 
     def outputs(self, theta: Array, X: Array) -> Array:
         """Return the outputs ``(b, ...)`` for parameters (p,) and inputs ``(b, ...)``."""
         from torch.func import functional_call
 
-        with _plain_attention() if self._attends else _nothing():
+        with _plain_attention():
             return functional_call(self._module, self._named(theta), (X,))
 
     def check(self, name: str, X: Array) -> Array:
@@ -123,8 +121,3 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

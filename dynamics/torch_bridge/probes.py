@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..types import Array
 from .calculus import Calculus, DoubleBackward, ForwardMode, Losses
 from .samples import Samples
 
-__all__ = ["Found", "choose_calculus", "first_use"]
+__all__ = ["Found", "check_finite", "choose_calculus", "first_use"]
 
 FINE = 1e-12
 """Round-off of a dtype in which differences confirm second derivatives."""
@@ -24,6 +23,7 @@ class Found:
 
     calculus: Calculus
     vmaps: bool
+    vmaps_samples: bool
     is_twice_backward: bool
     warning: str = ""
 
@@ -34,6 +34,19 @@ def first_use() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".torch\.jit\.script. is deprecated", DeprecationWarning)
         yield
+
+
+def check_finite(name: str, samples: Samples) -> None:
+    """Refuse samples, those of the argument ``name``, without a finite loss at the start."""
+    import torch
+
+    with torch.no_grad():
+        finite = torch.isfinite(samples.losses(samples.passing.theta))
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0, 0])
+        raise ValueError(
+            f"`loss` must be finite for every sample; it is not at `{name}` sample {row}."
+        )
 
 
 def choose_calculus(samples: Samples, fine: Samples) -> Found:
@@ -65,8 +78,12 @@ def choose_calculus(samples: Samples, fine: Samples) -> Found:
     failed = _lacking(ForwardMode(), samples) or _wrong(ForwardMode(), fine)
     fault = _lacking(DoubleBackward(), samples) or _wrong(DoubleBackward(), fine)
     if failed is None:
-        vmaps = _vmaps(losses, passing.theta)
-        return Found(calculus=ForwardMode(), vmaps=vmaps, is_twice_backward=fault is None)
+        return Found(
+            calculus=ForwardMode(),
+            vmaps=_vmaps(losses, passing.theta),
+            vmaps_samples=_vmaps_samples(samples, values),
+            is_twice_backward=fault is None,
+        )
     if fault is not None:
         raise ValueError(
             f"`module` must have second derivatives: {fault}; write it in operations that torch "
@@ -76,7 +93,13 @@ def choose_calculus(samples: Samples, fine: Samples) -> Found:
         f"`module` has no usable forward-mode derivative ({failed}); second backward passes take "
         "its place, at about twice the cost."
     )
-    return Found(calculus=DoubleBackward(), vmaps=False, is_twice_backward=True, warning=warning)
+    return Found(
+        calculus=DoubleBackward(),
+        vmaps=False,
+        vmaps_samples=False,
+        is_twice_backward=True,
+        warning=warning,
+    )
 
 
 def _check_losses(samples: Samples, values: Array) -> None:
@@ -101,10 +124,32 @@ def _check_losses(samples: Samples, values: Array) -> None:
         )
 
 
+def _vmaps_samples(samples: Samples, values: Array) -> bool:
+    """Whether the losses of single samples can be vectorised."""
+    import torch
+
+    def one(x: Array, y: Array) -> Array:
+        return samples.losses_of(x[None], y[None])(samples.passing.theta)[0]
+
+    try:
+        rows = torch.func.vmap(one)(samples.X, samples.y)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return False
+    tol = 1e4 * _eps(values) * (1.0 + values.abs().max())
+    return bool(((rows - values).abs() <= tol).all())
+
+
 def _lacking(calculus: Calculus, samples: Samples) -> str | None:
     """Return what torch has no derivative for, in one line; None where it has all."""
-    theta, u = samples.passing.theta, samples.X.new_ones(len(samples.y), dtype=_dtype(samples))
+    import torch
+
+    theta = samples.passing.theta
+    u = theta.new_ones(len(samples.y))
     try:
+        with torch.enable_grad():
+            if not samples.losses(theta.clone().requires_grad_()).requires_grad:
+                return "its losses do not depend on its parameters by differentiable operations"
+
         calculus.pull(samples.losses, theta, u)
         calculus.push(samples.losses, theta, theta)
         calculus.curve(samples.losses, theta, u, theta)
@@ -154,10 +199,6 @@ def _eps(a: Array) -> float:
     import torch
 
     return float(torch.finfo(a.dtype).eps)
-
-
-def _dtype(samples: Samples) -> Any:
-    return samples.passing.theta.dtype
 
 
 def _vmaps(losses: Losses, theta: Array) -> bool:

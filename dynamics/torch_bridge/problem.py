@@ -12,15 +12,23 @@ import numpy as np
 from array_api_compat import is_numpy_namespace, is_torch_namespace
 
 from .. import checks
+from ..linalg import solve_spd
 from ..namespaces import resolve_namespace, to_numpy
 from ..problems import Hosted, Problem, indefinite_adjoint, local_minimiser
 from ..problems.data import subset
 from ..status import ConvergenceError
 from ..types import Array
-from .admission import admit_constants, admit_data, admit_loss, admit_module, require_torch
+from .admission import (
+    admit_constants,
+    admit_data,
+    admit_loss,
+    admit_module,
+    require_torch,
+    telling_rows,
+)
 from .calculus import Calculus, ForwardMode
 from .forward_pass import ForwardPass
-from .probes import choose_calculus, first_use
+from .probes import check_finite, choose_calculus, first_use
 from .samples import Samples
 from .vectorise import over_cells
 
@@ -72,28 +80,27 @@ class TorchProblem(Problem):
     clean : (n,) bool, optional
         Which training samples are known to be clean, for reports only.
     constants : (mu, L), optional
-        Bounds ``mu I <= H <= L I`` that you can vouch for, such as those of a linear module. With
-        them ``rho=None`` and MAID are possible, and mu > 0 says that G is convex.
+        Bounds ``mu I <= H <= L I`` that you vouch for: they make ``rho=None`` and MAID possible,
+        and mu > 0 says that G is convex.
 
     Attributes
     ----------
     calculus : str
-        ``"forward"``, or ``"double backward"`` where torch has no forward mode for an operation of
-        the module; a warning says so when the problem is made.
+        ``"forward"``, or, with a warning, ``"double backward"`` where torch has no forward mode.
 
     Raises
     ------
     ImportError
         Without torch, with the command that installs it.
     ValueError, TypeError
-        For wrong data, losses that are not one per sample, and modules without per-sample losses or
-        second derivatives; the text names the layer and the cure.
+        For wrong data, and modules or losses without per-sample losses or second derivatives; the
+        text names the layer and the cure.
 
     Notes
     -----
-    ``theta_star(w)`` (for ridge > 0) is the *local* minimiser that Newton's method in a trust
-    region reaches from a guess, or from the module's parameters; h and its gradient then belong to
-    that branch of minimisers. Away from it H may be indefinite, and Psi no descent direction of h.
+    ``theta_star(w)`` (for ridge > 0) is the *local* minimiser that a trust region reaches from a
+    guess, or from the module's parameters; h and its gradient belong to that branch. Away from it H
+    may be indefinite, and Psi no descent direction of h.
     """
 
     _arrays: ClassVar[tuple[str, ...]] = ("X", "y", "X_val", "y_val", "X_test", "y_test")
@@ -124,7 +131,7 @@ class TorchProblem(Problem):
         where = (home.dtype, home.device)
         self.X, self.y = admit_data("train", train, *where)
         self.X_val, self.y_val = admit_data("val", val, *where)
-        held_out = (None, None) if test is None else admit_data("test", test, *where)
+        held_out: Any = (None, None) if test is None else admit_data("test", test, *where)
         self.X_test, self.y_test = held_out
         self.num_samples = int(self.X.shape[0])
         self.clean = None if clean is None else checks.mask("clean", clean, length=self.num_samples)
@@ -132,12 +139,15 @@ class TorchProblem(Problem):
         self.num_params = self._pass.num_params
         self._loss_as_given = loss
         self._calculus: Calculus = ForwardMode()
-        self._vmaps = self._is_twice_backward = False
+        self._vmaps = self._vmaps_samples = self._is_twice_backward = False
         with first_use():
             self._admit_loss()
             found = choose_calculus(*self._few())
         self._calculus, self._vmaps = found.calculus, found.vmaps
+        self._vmaps_samples = found.vmaps_samples
         self._is_twice_backward = found.is_twice_backward
+        for name, samples in (("train", self._train), ("val", self._val)):
+            check_finite(name, samples)
         if found.warning:
             warnings.warn(found.warning, UserWarning, stacklevel=2)
 
@@ -282,6 +292,10 @@ class TorchProblem(Problem):
         H = self.hvp(theta[..., None, :], w[..., None, :], eye)
         return 0.5 * (H + self.xp.matrix_transpose(H))
 
+    def solve_columns(self, H: Array, B: Array) -> Array:
+        """Solve ``H X = B``; H may be indefinite, also without a ridge."""
+        return solve_spd(H, B)
+
     def per_sample_grads(self, theta: Array) -> Array:
         """Return the rows ``grad l_i``, shape ``(..., n, p)``, by one backward pass each."""
         return self._by_sample(lambda one, t: self._calculus.pull(one, t, _unit(t)), theta)
@@ -319,10 +333,11 @@ class TorchProblem(Problem):
         return self._pass.module_at(self.xp.asarray(theta, dtype=self.dtype, device=self.device))
 
     def fingerprint(self) -> str:
-        """Return a hash of data, ridge, module (its text and its parameters) and loss."""
-        loss = self._loss_as_given
-        name = getattr(loss, "__qualname__", None) or repr(loss)
-        parts = (super().fingerprint(), self._pass.fingerprint(), name)
+        """Return a hash of data, ridge, module and the losses of some samples at its parameters."""
+        rows = np.arange(min(32, self.num_samples))
+        values = to_numpy(self.batch(train=rows).per_sample_losses(self._pass.theta))
+        shown = " ".join(f"{value:.5e}" for value in values.tolist())
+        parts = (super().fingerprint(), self._pass.fingerprint(), shown)
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property
@@ -336,14 +351,11 @@ class TorchProblem(Problem):
     # ------------------------------------------------------------------ kernels
     def _admit_loss(self) -> None:
         """Make the loss of each sample, on this problem's device, from what was given."""
-        pairs = {"train": (self.X, self.y), "val": (self.X_val, self.y_val)}
-        if self.X_test is not None:
-            pairs["test"] = self.X_test, self.y_test
-        for name, (X, y) in pairs.items():
-            out = self._pass.check(f"{name}[0]", X[:8])
-            loss = admit_loss(self._loss_as_given, out, y[:8])
-            if name == "train":
-                self._loss = loss
+        test = () if self.X_test is None else (("test", self.X_test, self.y_test),)
+        for name, X, y in (*test, ("val", self.X_val, self.y_val), ("train", self.X, self.y)):
+            rows = telling_rows(y)
+            out = self._pass.check(f"{name}[0]", X[rows])
+            self._loss = admit_loss(self._loss_as_given, out, y[rows])
 
     def _few(self) -> tuple[Samples, Samples]:
         """Return a few samples as they are, and in float64 where the module allows it."""
@@ -362,28 +374,15 @@ class TorchProblem(Problem):
         return self._samples(self.X_val, self.y_val)
 
     def _samples(self, X: Array, y: Array) -> Samples:
-        return Samples(
-            passing=self._pass,
-            loss=self._loss,
-            calculus=self._calculus,
-            X=X,
-            y=y,
-            at_once=self.batch_size or len(y),
-        )
+        size = self.batch_size or len(y)
+        parts = {"passing": self._pass, "loss": self._loss, "calculus": self._calculus}
+        return Samples(X=X, y=y, at_once=size, **parts)  # type: ignore[arg-type]
 
     def _by_sample(self, act: Callable[..., Array], *args: Array) -> Array:
         """Return ``act(losses of one sample, ...)`` for each sample, shape ``(..., n, p)``."""
+        size = self._at_once(1) if self._vmaps_samples else None
         train = self._train
-
-        def rows(*cell: Array) -> Array:
-            def one(x: Array, y: Array) -> Array:
-                return act(train.losses_of(x[None], y[None]), *cell)
-
-            if self._vmaps:
-                return self.xp.vmap(one, chunk_size=self._at_once(1))(self.X, self.y)
-            return self.xp.stack([one(x, y) for x, y in zip(self.X, self.y, strict=True)])
-
-        return self._over_cells(rows, *args)
+        return self._over_cells(lambda *cell: train.each(act, cell, size), *args)
 
     def _over_cells(self, act: Callable[..., Array], *args: Array) -> Array:
         """Apply a function of one-dimensional arrays to every cell of the leading axes."""

@@ -65,6 +65,22 @@ class Samples:
         parts = [self.passing.outputs(theta, a).argmax(-1) == b for a, b in self._split()]
         return _join(parts).to(theta.dtype)
 
+    def each(
+        self, act: Callable[..., Array], cell: tuple[Array, ...], at_once: int | None
+    ) -> Array:
+        """Return ``act(losses of one sample, *cell)`` for every sample, shape ``(b, ...)``.
+
+        ``at_once`` samples are vectorised; None goes through them one by one.
+        """
+        import torch
+
+        def one(x: Array, y: Array) -> Array:
+            return act(self.losses_of(x[None], y[None]), *cell)
+
+        if at_once is None:
+            return torch.stack([one(x, y) for x, y in zip(self.X, self.y, strict=True)])
+        return torch.func.vmap(one, chunk_size=at_once)(self.X, self.y)
+
     def _split(self) -> list[tuple[Array, Array]]:
         return list(zip(self.X.split(self.at_once), self.y.split(self.at_once), strict=True))
 

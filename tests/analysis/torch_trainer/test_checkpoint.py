@@ -31,7 +31,14 @@ def killed_at(share: float):
     return tell
 
 
+def scheduled(params):
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.5)
+
+
 CASES = {
+    "scheduler": (METHODS["soba"], scheduled, False),
+    "nadam": (METHODS["soba"], partial(torch.optim.NAdam, lr=0.02), False),
     "adam": (METHODS["soba"], ADAM, False),
     "batches": (METHODS["soba"], ADAM, True),
     "momentum": (
@@ -75,6 +82,8 @@ def test_a_finished_run_is_only_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.fit(6, resume=True)["theta"], first["theta"])
     longer = ReweightedTrainer(q, METHODS["soba"], SGD, checkpoint=path, num_logged=3)
     assert longer.fit(12, resume=True)["step"].values.tolist() == [0, 3, 6, 12]
+    with pytest.raises(ValueError, match=r"`num_steps` must be at least the 12 steps .*; got 5"):
+        longer.fit(5, resume=True)
 
 
 def test_other_runs_and_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from warmflow.analysis import diagnose, ess
-from warmflow.dynamics import geometries, methods, run_method
+from warmflow.dynamics import ConvergenceError, methods, run_method
 from warmflow.dynamics.torch_bridge import TorchProblem
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -145,7 +145,7 @@ def loader_of(q: TorchProblem, size: int = 8, **options: object):
 def test_a_loader_deals_every_sample_once_an_epoch_and_leaves_generators_alone() -> None:
     q, seen = problem(), []
     own = torch.Generator()
-    before = torch.random.get_rng_state()
+    before, mine = torch.random.get_rng_state(), own.get_state()
     trainer = ReweightedTrainer(
         q, methods.OneStep(rho=0.1, eta=0.01), SGD, loader=loader_of(q, shuffle=True, generator=own)
     )
@@ -158,6 +158,7 @@ def test_a_loader_deals_every_sample_once_an_epoch_and_leaves_generators_alone()
     assert any((a != b).any() for a, b in zip(seen[:3], seen[3:], strict=True))
     np.testing.assert_array_equal(rows(1), seen[1])
     assert torch.random.get_rng_state().equal(before)
+    assert own.get_state().equal(mine)
 
 
 def test_batches_of_a_loader_are_those_of_the_method() -> None:
@@ -266,72 +267,47 @@ def test_the_warning_needs_a_fall_that_ends_within_the_run() -> None:
     )
 
 
-REFUSED = {
-    "problem": (lambda q: ReweightedTrainer(3, METHODS["soba"], SGD), TypeError, "`problem` must"),
-    "method": (lambda q: ReweightedTrainer(q, 3, SGD), TypeError, "`method` must be a method"),
-    "no rho": (
-        lambda q: ReweightedTrainer(q, methods.Exact(eta=0.1), SGD), ValueError, "inner step `rho`",
-    ),
-    "default rho": (
-        lambda q: ReweightedTrainer(q, methods.SOBA(), SGD), ValueError, "lacks constants",
-    ),
-    "rates": (
-        lambda q: ReweightedTrainer(q, methods.SOBA(rho=[0.1, 0.2]), SGD), ValueError,
-        "single numbers as rates",
-    ),
-    "zero rho": (
-        lambda q: ReweightedTrainer(q, methods.SOBA(rho=0.0), SGD), ValueError, "`rho` > 0",
-    ),
-    "made optimizer": (
-        lambda q: ReweightedTrainer(
-            q, METHODS["soba"], torch.optim.Adam(q.module_at(np.zeros(4)).parameters())
-        ),
-        TypeError, r"pass `lambda params: torch.optim.Adam\(params, ...\)`",
-    ),
-    "no optimizer": (
-        lambda q: ReweightedTrainer(q, METHODS["soba"], "adam"), TypeError, "`optimizer` must be",
-    ),
-    "other thing": (
-        lambda q: ReweightedTrainer(q, METHODS["soba"], lambda p: 3), TypeError, "it made int",
-    ),
-    "no loader": (
-        lambda q: ReweightedTrainer(q, METHODS["soba"], SGD, loader=[1]), TypeError, "`loader` mu",
-    ),
-    "loader of others": (
-        lambda q: ReweightedTrainer(q, METHODS["soba"], SGD, loader=loader_of(problem(n=20))),
-        ValueError, "run over the 24 training samples of the problem; got 20",
-    ),
-    "empty loader": (
-        lambda q: ReweightedTrainer(
-            q, METHODS["soba"], SGD, loader=loader_of(q, 99, drop_last=True)
-        ),
-        ValueError, "at least one batch",
-    ),
-    "method without batches": (
-        lambda q: ReweightedTrainer(q, METHODS["joint"], SGD, loader=loader_of(q)), ValueError,
-        r"mini-batches \(`batch_size`\); Joint has none",
-    ),
-    "geometry": (
-        lambda q: ReweightedTrainer(
-            q, METHODS["meta-weight-net"], SGD, geometry=geometries.Mirror()
-        ),
-        ValueError, "`geometry` must be one of",
-    ),
-    "steps": (
-        lambda q: ReweightedTrainer(q, METHODS["soba"], SGD).fit(0), ValueError, "`num_steps` must",
-    ),
-    "newton": (lambda q: NewtonCG(num_cg=0), ValueError, "`num_cg` must be >= 1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("call, error, match", REFUSED.values(), ids=REFUSED.keys())
-def test_wrong_parts_are_refused(call, error, match) -> None:
-    with pytest.raises(error, match=match):
-        call(problem())
-
-
 def test_progress_is_told() -> None:
     shares: list[float] = []
     ReweightedTrainer(problem(), METHODS["soba"], SGD, progress=shares.append).fit(7)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_every_fit_starts_afresh() -> None:
+    trainer = ReweightedTrainer(problem(), METHODS["joint"], OPTIMIZERS["adam"])
+    np.testing.assert_array_equal(trainer.fit(10)["theta"], trainer.fit(10)["theta"])
+
+
+def test_an_analysis_that_fails_does_not_end_the_training() -> None:
+    class Failing(methods.SOBA):
+        def direction(self, *_):
+            raise ConvergenceError("no")
+
+    ds = ReweightedTrainer(problem(), Failing(rho=0.1, eta=0.01), SGD, num_logged=3).fit(6)
+    assert np.isnan(ds["R"]).all()
+    assert ds["step"].values.tolist() == [0, 3, 6]
+
+
+def test_a_collapse_without_an_outer_step_is_told_without_one() -> None:
+    log = Log(10, 3)
+    w = np.full(100, 1e-300)
+    w[0] = 1.0
+    log.add(0, np.zeros(1), np.log(w), {"R": float("nan")})
+    text = collapse_ahead(log, float("nan"))
+    assert "weights have collapsed" in text
+    assert "nan" not in text
+
+
+def test_a_scheduler_steps_after_the_optimizer() -> None:
+    def make(params):
+        optimizer = torch.optim.SGD(params, lr=0.1)
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+
+    q = problem()
+    ds = ReweightedTrainer(q, methods.Joint(rho=0.1, eta=0.0), make, num_logged=5).fit(4)
+    w = torch.full((24,), 1 / 24, dtype=torch.float64)
+    theta = q.initial_theta(w)
+    for lr in (0.1, 0.1, 0.05, 0.05):
+        theta = theta - lr * q.train_grad(theta, w)
+    assert_allclose(ds["theta"][-1], theta, rtol=1e-9)
