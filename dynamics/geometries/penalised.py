@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import checks
+from ..simplex import normalise_log
 from ..types import Array
 from .base import Geometry
 from .euclidean import ClippedNormalised, Projection
@@ -27,7 +28,13 @@ class Penalised(Geometry):
     that equal knobs mean equal strength there. Near a face they differ: the slope of the first is
     infinite, so that no weight can vanish, that of the second is finite, so that weights can. The
     second is :math:`\kappa n / (2\,\mathrm{ESS})`. With `Mirror` a step is stable for
-    :math:`\eta\tau < 2` (theory T12).
+    :math:`\eta\tau < 2` (theory T12), and with ``implicit`` at any size:
+
+    .. math::
+
+        w^+ = \arg\min_v\; \langle g, v\rangle + \tau\,\mathrm{KL}(v\,|\,\mathrm{uniform})
+        + \tfrac1\eta\,\mathrm{KL}(v\,|\,w) \;\propto\;
+        \big(w\,e^{-\eta g}\big)^{1/(1 + \eta\tau)} .
 
     Parameters
     ----------
@@ -37,6 +44,8 @@ class Penalised(Geometry):
         :math:`\kappa \ge 0`, in units of the loss.
     inner : Geometry
         What a step does; one with weights that never vanish exactly where ``entropy`` > 0.
+    implicit : bool
+        Whether the entropy acts at the end of a step, with `Mirror` alone.
 
     Raises
     ------
@@ -47,6 +56,7 @@ class Penalised(Geometry):
     entropy: float = 0.0
     l2: float = 0.0
     inner: Geometry = Mirror()  # noqa: RUF009 (frozen, hence safe to share)
+    implicit: bool = False
 
     def __post_init__(self) -> None:
         checks.nonnegative("entropy", self.entropy)
@@ -55,6 +65,8 @@ class Penalised(Geometry):
             raise TypeError(
                 f"`inner` must be a geometry such as Mirror(); got {type(self.inner).__name__}."
             )
+        if checks.flag("implicit", self.implicit) and not isinstance(self.inner, Mirror):
+            raise ValueError(f"`implicit` needs Mirror() as `inner`; got {self.inner!r}.")
         if isinstance(self.inner, Sigmoid):
             raise ValueError(
                 "`inner` must keep the sum of the weights; got Sigmoid(), under which a constant "
@@ -76,8 +88,10 @@ class Penalised(Geometry):
         return self.inner.weights(s)
 
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
-        if self.entropy > 0:
-            g = g + self.entropy * self.log_weights(s)
         if self.l2 > 0:
             g = g + (self.l2 * g.shape[-1]) * self.weights(s)
+        if self.implicit:
+            return normalise_log(self.inner.step(s, g, eta) / (1.0 + eta * self.entropy))
+        if self.entropy > 0:
+            g = g + self.entropy * self.log_weights(s)
         return self.inner.step(s, g, eta)

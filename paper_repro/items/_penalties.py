@@ -104,14 +104,13 @@ def run_grid(part: PenaltyPart, setting: Setting) -> xr.Dataset:
     """Run all rates and observe the end."""
     problem, tau = setting.problem, part.strength * setting.spread
     eta = part.ratios / setting.ratio
-    # log w+ = (log w - eta Psi)/(1 + eta tau) is the explicit step at a smaller rate.
-    used = eta / (1.0 + eta * tau) if part.penalty == "implicit" else eta
     geometry = geometries.Penalised(
         entropy=tau if part.penalty in ("entropy", "implicit") else 0.0,
         l2=tau if part.penalty == "l2" else 0.0,
+        implicit=part.penalty == "implicit",
     )
     # A graph of one cell is kept for all products with its H, so that cells one by one win there.
-    batches = [used] if not setting.one_by_one else list(used)
+    batches = [eta] if not setting.one_by_one else list(eta)
     runs = [
         run_method(
             problem, setting.method(rates), num_steps=part.num_steps, geometry=geometry,
@@ -119,8 +118,8 @@ def run_grid(part: PenaltyPart, setting: Setting) -> xr.Dataset:
         )
         for rates in batches
     ]  # fmt: skip
-    w = np.reshape([run.w[-1] for run in runs], (used.size, -1))
-    theta = np.reshape([run.theta[-1] for run in runs], (used.size, -1))
+    w = np.reshape([run.w[-1] for run in runs], (eta.size, -1))
+    theta = np.reshape([run.theta[-1] for run in runs], (eta.size, -1))
     native = problem.xp.asarray(theta, dtype=problem.dtype, device=problem.device)
     fields: dict[str, Any] = {
         "ess": ess(w),
@@ -128,7 +127,7 @@ def run_grid(part: PenaltyPart, setting: Setting) -> xr.Dataset:
         "clean_mass": np.minimum(w @ problem.clean, 1.0),
         "test_loss": to_numpy(problem.test_loss(native)),
         "test_loss_solved": _risk(problem, setting.solve(theta, w)),
-        "status": np.reshape([run.status for run in runs], used.shape),
+        "status": np.reshape([run.status for run in runs], eta.shape),
         "step_times_strength": eta * tau,
     }
     return xr.Dataset(

@@ -21,6 +21,10 @@ FLOWS = {
         geometries.Penalised(entropy=0.3, l2=0.2),
         -P @ (G + 0.3 * LOG_W + 0.2 * 6 * W),
     ),
+    "penalised, implicit": (
+        geometries.Penalised(entropy=0.3, l2=0.2, implicit=True),
+        -P @ (G + 0.3 * LOG_W + 0.2 * 6 * W),
+    ),
     "penalised logits": (
         geometries.Penalised(l2=0.2, inner=geometries.SoftmaxLogits()),
         -P @ P @ (G + 0.2 * 6 * W),
@@ -106,3 +110,27 @@ def test_sigmoid_starts_at_its_middle_for_uniform_weights() -> None:
 def test_sigmoid_log_weights_do_not_overflow() -> None:
     log_w = geometries.Sigmoid(cap=1.0).log_weights(np.array([-800.0, 0.0, 800.0]))
     assert_allclose(log_w, [-800.0, -np.log(2), 0.0], atol=1e-15)
+
+
+def test_an_implicit_step_solves_its_proximal_problem_at_any_size() -> None:
+    """The gradient of the proximal objective is constant on the simplex at its solution."""
+    geometry = geometries.Penalised(entropy=0.3, implicit=True)
+    for eta in (0.1, 10.0, 1e6):
+        end = geometry.step(LOG_W, G, eta)
+        gradient = G + 0.3 * end + (end - LOG_W) / eta
+        assert_allclose(gradient, gradient[0], rtol=1e-9)
+        assert_allclose(np.exp(end).sum(), 1.0, rtol=1e-12)
+    assert_allclose(end, np.log(np.exp(-G / 0.3) / np.exp(-G / 0.3).sum()), atol=1e-4)
+
+
+def test_penalties_refuse_what_they_cannot_pull() -> None:
+    with pytest.raises(ValueError, match=r"`inner` must keep the sum of the weights; got Sigmoid"):
+        geometries.Penalised(l2=1.0, inner=geometries.Sigmoid())
+    with pytest.raises(ValueError, match=r"`entropy` must be 0 with Projection"):
+        geometries.Penalised(entropy=1.0, inner=geometries.Projection())
+    with pytest.raises(ValueError, match=r"`implicit` needs Mirror\(\) as `inner`"):
+        geometries.Penalised(entropy=1.0, inner=geometries.SoftmaxLogits(), implicit=True)
+    with pytest.raises(ValueError, match=r"`entropy` must be >= 0; got -1"):
+        geometries.Penalised(entropy=-1.0)
+    with pytest.raises(TypeError, match=r"`inner` must be a geometry"):
+        geometries.Penalised(inner=3)
