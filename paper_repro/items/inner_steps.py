@@ -199,8 +199,8 @@ def _laws(best: xr.DataArray) -> dict[str, Array]:
     mean = np.exp(np.log(best.transpose("seed", "N").values).mean(0))
     known = np.isfinite(mean)
     fit = fit_growth(N[known], mean[known])
-    shift = np.log10(np.e) * fit.shift
-    slope = fit.slope / np.log10(np.e)
+    shift = fit.shift / np.log(10.0)
+    slope = fit.slope * np.log(10.0)
     return {
         f"${slope:.1f}\\,(\\log_{{10}} N {shift:+.1f})$": fit.logarithmic(N),
         f"${fit.factor:.2f}\\,N^{{{fit.exponent:.2f}}}$": fit.power(N),
