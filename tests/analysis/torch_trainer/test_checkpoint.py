@@ -10,6 +10,7 @@ import pytest
 from warmflow.dynamics import methods
 from warmflow.dynamics.leaves import leaves, with_leaves
 
+pytest.importorskip("torch", reason="torch is not installed")
 from .test_trainer import METHODS, SGD, ReweightedTrainer, loader_of, problem, torch
 
 ADAM = partial(torch.optim.Adam, lr=0.02)

@@ -5,6 +5,7 @@ import pytest
 
 from warmflow.dynamics import geometries, methods
 
+pytest.importorskip("torch", reason="torch is not installed")
 from .test_trainer import METHODS, SGD, NewtonCG, ReweightedTrainer, loader_of, nn, problem, torch
 
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from warmflow.dynamics import methods, run_method
 
+pytest.importorskip("torch", reason="torch is not installed")
 from .modules import OldLinear, cross_entropy, half_square, nn, torch
 from .test_admission import LABELS, RNG, TARGETS, F, Twisting, X, make
 
