@@ -44,7 +44,6 @@ class ForwardPass:
         self._sizes = [a.numel() for a in trained.values()]
         self.theta = torch.cat([a.detach().reshape(-1) for a in trained.values()])
         self.num_params = sum(self._sizes)
-        self._trained = tuple(trained)
         self._module = module
         self.label = type(module).__name__
 

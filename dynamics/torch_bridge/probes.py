@@ -63,8 +63,7 @@ def choose_calculus(samples: Samples, fine: Samples) -> Found:
     Raises
     ------
     ValueError
-        For losses that are random, depend on the other samples, are not finite at the module's
-        parameters, or have no second derivatives.
+        For losses that are random, depend on the other samples, or have no second derivatives.
     """
     passing, losses = samples.passing, samples.losses
     before = passing.buffers()
@@ -107,8 +106,6 @@ def _check_losses(samples: Samples, values: Array) -> None:
     import torch
 
     theta, eps = samples.passing.theta, torch.finfo(values.dtype).eps
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError("`loss` must be finite at the parameters of the module; got NaN or inf.")
     # Matrix products of other shapes round differently; what mixes or draws is far beyond that.
     tol = 1e4 * eps * (1.0 + values.abs().max())
     if bool(((samples.losses(theta) - values).abs() > tol).any()):

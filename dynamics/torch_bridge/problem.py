@@ -18,16 +18,10 @@ from ..problems import Hosted, Problem, indefinite_adjoint, local_minimiser
 from ..problems.data import subset
 from ..status import ConvergenceError
 from ..types import Array
-from .admission import (
-    admit_constants,
-    admit_data,
-    admit_loss,
-    admit_module,
-    require_torch,
-    telling_rows,
-)
+from .admission import admit_constants, admit_data, admit_module, require_torch
 from .calculus import Calculus, ForwardMode
 from .forward_pass import ForwardPass
+from .losses import admit_loss, telling_rows
 from .probes import check_finite, choose_calculus, first_use
 from .samples import Samples
 from .vectorise import over_cells
@@ -142,12 +136,12 @@ class TorchProblem(Problem):
         self._vmaps = self._vmaps_samples = self._is_twice_backward = False
         with first_use():
             self._admit_loss()
+            for name, samples in (("train", self._train), ("val", self._val)):
+                check_finite(name, samples)
             found = choose_calculus(*self._few())
         self._calculus, self._vmaps = found.calculus, found.vmaps
         self._vmaps_samples = found.vmaps_samples
         self._is_twice_backward = found.is_twice_backward
-        for name, samples in (("train", self._train), ("val", self._val)):
-            check_finite(name, samples)
         if found.warning:
             warnings.warn(found.warning, UserWarning, stacklevel=2)
 
@@ -351,11 +345,15 @@ class TorchProblem(Problem):
     # ------------------------------------------------------------------ kernels
     def _admit_loss(self) -> None:
         """Make the loss of each sample, on this problem's device, from what was given."""
-        test = () if self.X_test is None else (("test", self.X_test, self.y_test),)
-        for name, X, y in (*test, ("val", self.X_val, self.y_val), ("train", self.X, self.y)):
+        sets = {"train": (self.X, self.y), "val": (self.X_val, self.y_val)}
+        if self.X_test is not None:
+            sets["test"] = self.X_test, self.y_test
+        admitted = []
+        for name, (X, y) in sets.items():
             rows = telling_rows(y)
             out = self._pass.check(f"{name}[0]", X[rows])
-            self._loss = admit_loss(self._loss_as_given, out, y[rows])
+            admitted.append(admit_loss(self._loss_as_given, out, y[rows]))
+        self._loss = admitted[0]
 
     def _few(self) -> tuple[Samples, Samples]:
         """Return a few samples as they are, and in float64 where the module allows it."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..types import Array
-from .admission import Loss
 from .calculus import Calculus, Losses, curvature_at
 from .forward_pass import ForwardPass
+from .losses import Loss
 
 __all__ = ["Samples"]
 

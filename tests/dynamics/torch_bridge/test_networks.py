@@ -2,16 +2,15 @@
 
 import copy
 import gc
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from warmflow.analysis import kkt_residual, rate_ratio, theta_error
 from warmflow.dynamics import ConvergenceError, methods, run_method
-from warmflow.dynamics.problems import indefinite_adjoint
 from warmflow.dynamics.torch_bridge import TorchProblem
 
 from ..cases import central_difference
@@ -270,10 +269,21 @@ def test_memory_is_flat_over_ten_thousand_steps() -> None:
     assert later - size < 20e6
 
 
-def test_importing_the_bridge_and_making_a_problem_warns_of_nothing() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        perceptron()
+PROGRAM = """
+import torch
+from warmflow.dynamics.torch_bridge import TorchProblem
+X, y = torch.randn(6, 2), torch.arange(6) % 2
+q = TorchProblem(torch.nn.Linear(2, 2), torch.nn.CrossEntropyLoss(), (X, y), (X, y))
+print(q.calculus)
+"""
+
+
+def test_the_first_problem_of_a_process_warns_of_nothing() -> None:
+    """torch warns once a process, on its first forward-mode derivative."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, timeout=120
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "forward\n", "")
 
 
 def test_fingerprints_tell_modules_apart() -> None:
@@ -314,63 +324,3 @@ def test_a_kink_at_the_start_is_no_reason_to_refuse() -> None:
     q = TorchProblem(blank_patches(), cross_entropy, pair, pair, ridge=0.1, dtype="float64")
     assert q.calculus == "forward"
     assert q._is_twice_backward
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_wide_networks_with_kinks_are_let_in(dtype: str) -> None:
-    for seed in range(3):
-        torch.manual_seed(seed)
-        module = nn.Sequential(nn.Linear(6, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU())
-        q = labelled(nn.Sequential(module, nn.Linear(100, 3)), FLAT).to(dtype=dtype)
-        again = TorchProblem(
-            q.module_at(np.zeros(q.num_params) + 0.01), cross_entropy, (q.X, q.y), (q.X, q.y)
-        )
-        assert again._is_twice_backward
-
-
-def test_the_indefinite_adjoint_solves_the_system() -> None:
-    q = perceptron(ridge=1e-3)
-    w = torch.full((10,), 0.1, dtype=torch.float64)
-    theta = 0.3 * torch.cos(torch.arange(q.num_params, dtype=torch.float64))
-    H = q.hessian(theta, w)
-    assert torch.linalg.eigvalsh(H)[0] < 0
-    expected = torch.linalg.solve(H, q.val_grad(theta))
-    assert_allclose(indefinite_adjoint(q, theta, w, 1e-8), expected, rtol=1e-5, atol=1e-7)
-    with pytest.raises(ConvergenceError, match="indefinite and nearly singular; loosen `tol`"):
-        indefinite_adjoint(q, theta, w, 1e-18)
-
-
-def test_large_indefinite_systems_go_to_the_minimum_residual_method(monkeypatch) -> None:
-    monkeypatch.setattr("warmflow.dynamics.problems.base.DENSE_LIMIT", 5)
-    q = perceptron(ridge=1e-3)
-    w = torch.full((10,), 0.1, dtype=torch.float64)
-    theta = 0.3 * torch.cos(torch.arange(q.num_params, dtype=torch.float64))
-    expected = torch.linalg.solve(q.hessian(theta, w), q.val_grad(theta))
-    assert_allclose(q.adjoint(theta, w), expected, rtol=1e-5, atol=1e-7)
-    with pytest.raises(ConvergenceError, match="the adjoint stopped"):
-        q.adjoint(theta[None], w)
-
-
-def test_distances_are_to_the_minimiser_beside_theta() -> None:
-    """Exchanging two hidden units gives another minimiser of the same value."""
-    q = perceptron(ridge=0.02)
-    host, w = q.to(xp=np), np.full(10, 0.1)
-    star = host.theta_star(w)
-    swap = np.arange(21)
-    swap[:12] = swap[:12].reshape(4, 3)[[1, 0, 2, 3]].ravel()
-    swap[12:16], swap[16:20] = swap[12:16][[1, 0, 2, 3]], swap[16:20][[1, 0, 2, 3]]
-    other = star[swap]
-    assert np.linalg.norm(other - star) > 0.1
-    assert_allclose(host.train_loss(other, w), host.train_loss(star, w), rtol=1e-12)
-    assert theta_error(host, other, w) < 1e-8
-    assert_allclose(kkt_residual(host, w, other), kkt_residual(host, w, star), rtol=1e-6)
-
-
-def test_the_ratio_of_speeds_is_taken_where_it_is_asked_for() -> None:
-    host = perceptron(ridge=0.5).to(xp=np)
-    theta, w = 0.1 * np.cos(np.arange(21.0)), np.full(10, 0.1)
-    psi = host.hypergradient(theta, w)
-    curvature = np.linalg.eigvalsh(host.hessian(theta, w))[0]
-    expected = 3.0 * np.std(psi) / (2.0 * curvature)
-    assert rate_ratio(host, 2.0, 3.0, theta=theta) == pytest.approx(expected, rel=1e-8)
-    assert rate_ratio(host, 2.0, 3.0) != pytest.approx(expected, rel=1e-3)
