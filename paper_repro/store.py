@@ -113,9 +113,10 @@ def write_dataset(path: Path, dataset: xr.Dataset) -> None:
 
 
 def read_dataset(path: Path) -> xr.Dataset:
-    """Read a Zarr group into memory."""
+    """Read a Zarr group into memory, its variables by name: folders list them in any order."""
     with xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None) as dataset:
-        return _with_strings(dataset.load(), "TO", str)
+        loaded = _with_strings(dataset.load(), "TO", str)
+    return loaded[sorted(loaded.data_vars, key=str)]
 
 
 def _with_strings(dataset: xr.Dataset, kinds: str, dtype: type) -> xr.Dataset:

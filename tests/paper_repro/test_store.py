@@ -162,3 +162,15 @@ def test_strings_come_back_as_they_went_in(tmp_path: Path) -> None:
     xr.testing.assert_identical(found, dataset)
     assert found["arm"].dtype == dataset["arm"].dtype
     assert float(found["x"].sel(arm="bcd")) == 2.0
+
+
+def test_variables_come_back_by_name_whatever_the_folder_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables are written in this order: equal runs must give equal bytes."""
+    names = ["b", "d", "a", "c"]
+    write_dataset(tmp_path / "s.zarr", xr.Dataset({name: ("x", [1.0]) for name in names}))
+    for order in (names, names[::-1]):
+        shuffled = xr.Dataset({name: ("x", [1.0]) for name in order})
+        monkeypatch.setattr(xr, "open_dataset", lambda *_, ds=shuffled, **__: ds)
+        assert [*read_dataset(tmp_path / "s.zarr").data_vars] == sorted(names)
