@@ -10,7 +10,7 @@ For :math:`l: \theta \mapsto (l_1, \dots, l_b)` with :math:`J = [\nabla l_1 \dot
 
 :class:`ForwardMode` does so with ``torch.func``. Where torch has no forward mode for an operation,
 :class:`DoubleBackward` differentiates :math:`u \mapsto J u` and
-:math:`\theta \mapsto J(\theta) u` once more backwards, at about twice the cost. Results carry no
+:math:`\theta \mapsto J(\theta) u` once more backwards, at up to twice the cost. Results carry no
 graph.
 """
 

@@ -90,7 +90,7 @@ def choose_calculus(samples: Samples, fine: Samples) -> Found:
         )
     warning = (
         f"`module` has no usable forward-mode derivative ({failed}); second backward passes take "
-        "its place, at about twice the cost."
+        "its place, at up to twice the cost."
     )
     return Found(
         calculus=DoubleBackward(),

@@ -176,7 +176,7 @@ class TorchProblem(Problem):
     def hvp_at(self, theta: Array, w: Array) -> Callable[[Array], Array]:
         """Return ``v -> H(theta, w) v`` from one graph of the gradient, as long as it is held.
 
-        Every product is then one backward pass through that graph: 2 to 8 times faster than
+        Every product is then one backward pass through that graph: 2 to 6 times faster than
         ``hvp``. Not with leading axes, nor with ``batch_size``, whose memory it would not keep to.
         """
         if not self._is_twice_backward or self.batch_size or theta.ndim > 1 or w.ndim > 1:
