@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from .. import figures
-from .atomic import atomic_file, write_json
+from ..dynamics.storage.atomic import atomic_file, write_json
 from .item import Drawing
 
 __all__ = ["save_drawing", "save_table"]

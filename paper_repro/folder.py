@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .atomic import write_json
+from ..dynamics.storage.atomic import write_json
 from .errors import UserError
 from .store import Store
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .atomic import write_json, write_text
+from ..dynamics.storage.atomic import write_json, write_text
 from .claims import Claim, Estimate, Reference, Verdict, judge
 from .folder import ReproductionFolder
 from .item import Item

@@ -12,8 +12,8 @@ import xarray as xr
 
 from .. import figures
 from ..dynamics.provenance import record
+from ..dynamics.storage.atomic import write_json
 from .artefacts import save_drawing
-from .atomic import write_json
 from .folder import ReproductionFolder
 from .item import Item, Part, Variant
 from .progress import Progress

@@ -9,7 +9,6 @@ part counts as missing and is computed again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,16 +17,13 @@ from typing import Any
 
 import xarray as xr
 
-from .atomic import atomic_directory, write_json
+from ..dynamics.storage.atomic import write_json
+from ..dynamics.storage.datasets import read_dataset, write_dataset
+from ..dynamics.storage.hashing import canonical_json, digest_of, tree_hash
 
-__all__ = ["SCHEMA", "Key", "Store", "canonical_json", "read_dataset", "write_dataset"]
+__all__ = ["SCHEMA", "Key", "Store"]
 
 SCHEMA = 1
-
-
-def canonical_json(document: Any) -> str:
-    """One text for one document: sorted keys, no spaces, no NaN."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +63,7 @@ class Key:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of `document`."""
-        return hashlib.sha256(canonical_json(self.document()).encode()).hexdigest()
+        return digest_of(self.document())
 
 
 class Store:
@@ -102,39 +98,3 @@ class Store:
     def load(self, key: Key) -> xr.Dataset:
         """Read a stored part into memory."""
         return read_dataset(self.path(key))
-
-
-def write_dataset(path: Path, dataset: xr.Dataset) -> None:
-    """Write `dataset` as a Zarr v3 group that appears whole or not at all."""
-    with atomic_directory(path) as temporary:
-        # Consolidated metadata are no part of the Zarr v3 specification: reading warns of them.
-        stored = _with_strings(dataset, "U", object)  # Zarr v3 specifies no strings of fixed length
-        stored.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
-
-
-def read_dataset(path: Path) -> xr.Dataset:
-    """Read a Zarr group into memory, its variables by name: folders list them in any order."""
-    with xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None) as dataset:
-        loaded = _with_strings(dataset.load(), "TO", str)
-    return loaded[sorted(loaded.data_vars, key=str)]
-
-
-def _with_strings(dataset: xr.Dataset, kinds: str, dtype: type) -> xr.Dataset:
-    """Return `dataset` with its strings, dtypes of these kinds, in another dtype."""
-    found: dict[Any, Any] = {
-        name: (variable.dims, variable.values.astype(object).astype(dtype), variable.attrs)
-        for name, variable in dataset.variables.items()
-        if variable.dtype.kind in kinds
-    }
-    coordinates = {name: value for name, value in found.items() if name in dataset.coords}
-    data = {name: value for name, value in found.items() if name not in coordinates}
-    return dataset.assign_coords(coordinates).assign(data)
-
-
-def tree_hash(folder: Path) -> str:
-    """SHA-256 of the names and contents of all files under `folder`."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(str(path.relative_to(folder).as_posix()).encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

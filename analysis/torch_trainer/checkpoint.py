@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...dynamics.leaves import leaves, with_leaves
+from ...dynamics.storage.atomic import atomic_file
 
 __all__ = ["check_stored", "pack", "path_of", "read", "unpack", "write"]
 
@@ -37,16 +38,8 @@ def write(path: Path, content: dict[str, Any]) -> None:
     """Write tensors, numbers, strings and containers of them so that a kill leaves old or new."""
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as stream:
-            torch.save({"format": FORMAT, **content}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with atomic_file(path) as aside:
+        torch.save({"format": FORMAT, **content}, aside)
 
 
 def read(path: Path, device: Any) -> dict[str, Any] | None:

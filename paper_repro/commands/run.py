@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     new_folder(args.out)
     from ...analysis import diagnose
     from ...dynamics import integrate
-    from ..atomic import atomic_directory
+    from ...dynamics.storage.atomic import atomic_directory
     from ..faults import faults_of_user
     from ..progress import ShareProgress
 
@@ -95,9 +95,9 @@ def _save(
 ) -> None:
     from ... import figures
     from ...dynamics.provenance import record
+    from ...dynamics.storage.atomic import write_json
+    from ...dynamics.storage.datasets import write_dataset
     from ..artefacts import save_drawing
-    from ..atomic import write_json
-    from ..store import write_dataset
     from .diagnose import document
 
     ds = trajectory.to_xarray()

@@ -55,7 +55,7 @@ def execute(args: argparse.Namespace) -> int:
     data = load_data(args)
     new_folder(args.out)
     from ...dynamics import sweep
-    from ..atomic import atomic_directory
+    from ...dynamics.storage.atomic import atomic_directory
     from ..faults import faults_of_user
     from ..progress import ShareProgress
 
@@ -81,9 +81,9 @@ def _save(
 ) -> None:
     from ... import figures
     from ...dynamics.provenance import record
+    from ...dynamics.storage.datasets import write_dataset
     from ..artefacts import save_drawing
     from ..item import Drawing
-    from ..store import write_dataset
 
     write_dataset(folder / "sweep.zarr", ds)
     config: dict[str, Any] = {

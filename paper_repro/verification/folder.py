@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_json
+from ...dynamics.storage.atomic import write_json
 from ..errors import UserError
 from ..folder import new_folder
 

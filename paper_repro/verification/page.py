@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_text
+from ...dynamics.storage.atomic import write_text
 from ..markdown import markdown_table
 from ..progress import duration
 from .folder import VerificationFolder, folder_name

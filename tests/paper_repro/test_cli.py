@@ -164,7 +164,7 @@ def test_a_closed_pipe_is_no_crash() -> None:
 def test_run_writes_trajectory_figures_and_diagnosis(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from warmflow.paper_repro.store import read_dataset
+    from warmflow.dynamics.storage.datasets import read_dataset
 
     out = tmp_path / "fast"
     assert run("run", "--data", "toy", "--out", out, "--ratio", 100, "--t-end", 5) == 0
@@ -207,8 +207,8 @@ def test_sweep_writes_what_sweep_returns(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from warmflow.dynamics import sweep
+    from warmflow.dynamics.storage.datasets import read_dataset
     from warmflow.paper_repro.data import Toy
-    from warmflow.paper_repro.store import read_dataset
 
     out = tmp_path / "grid"
     options = ["--alpha", "1e-2:1e-1:3", "--beta", "1e-3:1e-1:4", "--steps", 20, "--dt", 0.5]

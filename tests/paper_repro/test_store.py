@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from warmflow.paper_repro import atomic
-from warmflow.paper_repro.store import (
-    Key,
-    Store,
-    canonical_json,
-    read_dataset,
-    write_dataset,
-)
+from warmflow.dynamics.storage import atomic
+from warmflow.dynamics.storage.datasets import read_dataset, write_dataset
+from warmflow.dynamics.storage.hashing import canonical_json
+from warmflow.paper_repro.store import Key, Store
 
 KEY = Key(item="toy", version=1, label="a", settings={"x": 1.5, "y": (1, 2)}, seed=0, data="abc")
 
@@ -121,7 +117,7 @@ def test_an_interrupted_save_leaves_nothing_that_counts(
         raise KeyboardInterrupt
 
     # Not os.replace itself: Zarr writes with it too, in other threads.
-    monkeypatch.setattr(atomic, "os", SimpleNamespace(replace=stop, getpid=os.getpid))
+    monkeypatch.setattr(atomic, "os", SimpleNamespace(replace=stop, fsync=os.fsync))
     with pytest.raises(KeyboardInterrupt):
         store.save(KEY, dataset(2.0), {})
     assert calls == 1

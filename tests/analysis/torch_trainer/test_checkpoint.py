@@ -133,7 +133,7 @@ def test_a_kill_while_writing_leaves_the_old_checkpoint(
     make = partial(ReweightedTrainer, q, METHODS["soba"], SGD, checkpoint=path, num_logged=3)
     make().fit(4)
     before = path.read_bytes()
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         make().fit(8, resume=True)
     assert path.read_bytes() == before

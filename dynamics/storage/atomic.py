@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix, because writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = _beside(path)
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -34,8 +35,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Like `atomic_file` for a directory; one that exists under `path` is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _beside(path)
     try:
         yield temporary
         if path.exists():
@@ -43,6 +43,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden name beside `path` that no other process, on any machine, uses."""
+    return path.with_name(f".{uuid.uuid4().hex[:12]}-{path.name}")
 
 
 def write_text(path: Path, text: str) -> None:
