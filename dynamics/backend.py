@@ -17,7 +17,7 @@ import numpy as np
 from array_api_compat import is_cupy_namespace, is_numpy_namespace, is_torch_namespace
 
 from . import checks
-from .namespaces import to_numpy
+from .namespaces import library_name, to_numpy
 from .problems import Problem
 
 __all__ = [
@@ -128,8 +128,7 @@ def free_bytes(problem: Problem) -> int | None:
 
 def _own(problem: Problem) -> Backend:
     """Return the library and device that a problem lives on."""
-    name = problem.xp.__name__.removeprefix("array_api_compat.").split(".")[0]
-    return Backend(name, label=str(problem.device))
+    return Backend(library_name(problem.xp), label=str(problem.device))
 
 
 def _best_for_numpy() -> Backend:

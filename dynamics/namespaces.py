@@ -15,7 +15,7 @@ from array_api_compat import (
 
 from .types import Array, Namespace
 
-__all__ = ["require_numpy", "resolve_namespace", "to_host", "to_numpy"]
+__all__ = ["library_name", "require_numpy", "resolve_namespace", "to_host", "to_numpy"]
 
 
 def resolve_namespace(xp: Any) -> Namespace:
@@ -24,6 +24,12 @@ def resolve_namespace(xp: Any) -> Namespace:
         if not hasattr(xp, attribute):
             raise TypeError(f"`xp` must be an array library such as numpy or torch; got {xp!r}.")
     return array_namespace(xp.zeros(1))
+
+
+def library_name(xp: Namespace) -> str:
+    """Return how the library of a namespace is called, such as ``"torch"``."""
+    name: str = xp.__name__
+    return name.removeprefix("array_api_compat.").split(".")[0]
 
 
 def to_numpy(a: Array) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,17 @@ import numpy as np
 from . import checks
 from .backend import require_current_device
 from .cells import cell_knobs
+from .checkpoints import path_of
 from .counting import counting
 from .geometries import Geometry, Mirror
 from .methods import Method
 from .namespaces import to_host
 from .problems import Problem
 from .progress import throttled
+from .recording import Kept, due_steps
+from .resuming import Saver, find
 from .simplex import uniform_log_weights
+from .specifying import specification
 from .stepping import Cells, Single
 from .trajectory import Trajectory
 from .types import Array
@@ -37,6 +41,10 @@ def run_method(
     theta0: Array | None = None,
     w0: Array | None = None,
     progress: Callable[[float], None] | None = None,
+    save_steps: Sequence[int] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 30.0,
 ) -> Trajectory:
     """Run a method for ``num_steps`` outer steps.
 
@@ -59,93 +67,92 @@ def run_method(
     w0 : (..., n), optional
         Positive weights; uniform when left out.
     progress : callable, optional
-        Called with the share of the steps that is done, between 0 and 1, some thousand times.
+        Called with the share of the steps that is done, between 0 and 1, some thousand times. A
+        resumed run begins at its share.
+    save_steps : sequence of int, optional
+        Exactly these states are kept, in place of ``num_saved``: increasing steps from 0 to
+        ``num_steps``, at least one.
+    checkpoint : path, optional
+        A file that holds the whole run: written at the start, then every ``checkpoint_seconds``, at
+        the end, and when anything is raised (Ctrl-C too). It appears whole or not at all; reading
+        it executes nothing. A kill costs the steps since it was last written.
+    resume : bool
+        Go on from the checkpoint; start where there is none. The result is bit for bit that of a
+        run with the present arguments that was never interrupted, on the same kind of device with
+        the same libraries. A finished run is only read.
+    checkpoint_seconds : float
+        Time between two checkpoints. It becomes longer where writing takes more than a tenth of it.
 
     Returns
     -------
     Trajectory
         ``t`` counts steps; ``oracle_counts`` counts the calls of each oracle (and of ``hessian``
         and ``theta_star``, where exact solves are used), start included. A run whose next state
-        would not be finite ends at the last good one, with its status and the cure. With leading
-        axes ``status`` and ``last_step`` have one entry for each cell, and ``message`` tells the
-        worst.
+        would not be finite ends at the last good one, with its status and the cure: the last of
+        ``t`` then, due or not, and steps that were due later are missing. With leading axes that
+        holds where all cells broke; ``status`` and ``last_step`` have one entry for each cell, and
+        ``message`` tells the worst.
 
     Raises
     ------
     ValueError, TypeError
         For wrong arguments, a problem that lacks what the method requires, or a geometry that the
-        method cannot be joined with.
+        method cannot be joined with. For a checkpoint that exists without ``resume``, is damaged,
+        belongs to another run (other problem, array library, method, knobs, geometry, seed or
+        start), or that the run cannot go on from: ``num_steps`` and the steps to keep may change,
+        as long as the checkpoint has done no more steps, and has kept all that are due among those
+        that it has done. So a run can be made longer with ``save_steps``, and with ``num_saved``
+        where the steps that it has kept hold the new ones.
     """
-    began = time.perf_counter()
     geometry = check_parts(problem, method, geometry)
     num_steps = checks.integer("num_steps", num_steps, minimum=1)
     seed = checks.integer("seed", seed, minimum=0)
-    num_saved = checks.integer("num_saved", num_saved, minimum=2)
+    due = due_steps(num_steps, num_saved, save_steps)
+    path, resume = path_of(checkpoint), checks.flag("resume", resume)
+    seconds = checks.nonnegative("checkpoint_seconds", checkpoint_seconds)
     theta, log_w, lead = _start(problem, method, theta0, w0)
+    spec = specification(problem, method, geometry, seed, theta, log_w) if path else {}
+    stored = find(path, spec, num_steps, due, resume)
+
     counts: Counter[str] = Counter()
     counted = counting(problem, counts)
     run = Cells(counted, method, geometry, lead) if lead else Single(counted, method, geometry)
-    run.start(theta, geometry.start(log_w), seed)
-    kept = _Kept(run, num_steps, num_saved)
-    tell = throttled(progress)
-    kept.add(is_end=run.ended)
-    for step in range(1, num_steps + 1):
-        if run.ended:
-            break
-        run.advance()
-        tell(step / num_steps)
+    kept = Kept(run, due)
+    saver = Saver(path, seconds, spec, problem, run, kept, counts)
+    if stored is None or not (stored["ended"] or stored["step"] == num_steps):
+        first = problem.initial_theta(problem.xp.exp(log_w)) if theta is None else theta
+        run.start(first, geometry.start(log_w), seed)
+    if stored is None:
         kept.add(is_end=run.ended)
+    else:
+        saver.restore(stored)
+    tell = throttled(progress)
+    with saver:
+        tell(run.last_step / num_steps)
+        for step in range(run.last_step + 1, num_steps + 1):
+            if run.ended:
+                break
+            run.advance()
+            kept.add(is_end=run.ended)
+            saver.mark()
+            tell(step / num_steps)
     steps, thetas, logs, tail = kept.finish()
-    settings = {
-        "kind": "method",
-        "method": type(method).__name__,
-        "knobs": asdict(method),
-        "geometry": repr(geometry),
-        "num_steps": num_steps,
-        "seed": seed,
-    }
     return Trajectory(
         t=steps,
         theta=thetas,
         status=run.status,
         message=run.message or f"did {num_steps} steps.",
         problem=problem,
-        settings=settings,
+        settings=_settings(method, geometry, num_steps, seed),
         num_evaluations=run.last_step,
         states=logs,
         log_weights_of=lambda rows: rows,
         oracle_counts=dict(counts),
         tail=tail,
-        wall_seconds=time.perf_counter() - began,
+        wall_seconds=saver.wall_seconds,
         time_name="step",
         last_step=run.ends if isinstance(run, Cells) else None,
     )
-
-
-class _Kept:
-    """Evenly spaced states and the last few, as NumPy arrays with common leading axes."""
-
-    def __init__(self, run: Single | Cells, num_steps: int, num_saved: int) -> None:
-        self._run = run
-        self._due = set(np.linspace(0, num_steps, num_saved).round().astype(int).tolist())
-        self._steps: list[int] = []
-        self._states: list[tuple[np.ndarray, np.ndarray]] = []
-        self._tail: deque[tuple[int, Any]] = deque(maxlen=4)
-
-    def add(self, *, is_end: bool) -> None:
-        """Keep the present state if it is due; the end of a broken run is."""
-        step, view = self._run.last_step, self._run.view()
-        if not self._tail or self._tail[-1][0] != step:
-            self._tail.append((step, view))
-        if (is_end or step in self._due) and step not in self._steps[-1:]:
-            self._steps.append(step)
-            self._states.append(self._run.host(view))
-
-    def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return steps (k,), theta (k, ..., p), log-weights (k, ..., n) and those of the tail."""
-        thetas, logs = (np.stack(parts) for parts in zip(*self._states, strict=True))
-        tail = np.stack([self._run.host(view)[1] for _, view in self._tail])
-        return np.array(self._steps), thetas, logs, tail
 
 
 def check_parts(problem: Any, method: Any, geometry: Any) -> Geometry:
@@ -172,10 +179,22 @@ def check_parts(problem: Any, method: Any, geometry: Any) -> Geometry:
     return geometry
 
 
+def _settings(method: Method, geometry: Geometry, num_steps: int, seed: int) -> dict[str, Any]:
+    """Return what determined a run, as a trajectory tells it."""
+    return {
+        "kind": "method",
+        "method": type(method).__name__,
+        "knobs": asdict(method),
+        "geometry": repr(geometry),
+        "num_steps": num_steps,
+        "seed": seed,
+    }
+
+
 def _start(
     problem: Problem, method: Method, theta0: Array | None, w0: Array | None
-) -> tuple[Array, Array, tuple[int, ...]]:
-    """Return theta and log-weights at the start in the problem's namespace, and all leading axes.
+) -> tuple[Array | None, Array, tuple[int, ...]]:
+    """Return theta, None for the problem's own, log-weights in its namespace, and all leading axes.
 
     Theta and the weights carry their own leading axes only; those of the knobs count too.
     """
@@ -194,5 +213,5 @@ def _start(
         raise ValueError(f"leading axes must broadcast together; got {shown}.") from None
     native = problem.xp.asarray(log_w, dtype=problem.dtype, device=problem.device)
     if theta is None:
-        return problem.initial_theta(problem.xp.exp(native)), native, lead
+        return None, native, lead
     return problem.xp.asarray(theta, dtype=problem.dtype, device=problem.device), native, lead

@@ -35,6 +35,7 @@ class Single:
 
     def __init__(self, problem: Problem, method: Method, geometry: Geometry) -> None:
         self._problem, self._method, self._geometry = problem, method, geometry
+        self.state: Any = None
         self.status: Any = Status.ok
         self.message = ""
 
@@ -73,6 +74,15 @@ class Single:
         else:
             self.status, self.message = fault
 
+    def memory(self) -> dict[str, Any]:
+        """Return all that the next steps depend on; it does not change when the run goes on."""
+        return {"state": self.state, "status": int(self.status), "message": self.message}
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        """Go to where :meth:`memory` was taken, in a run of the same parts."""
+        self.state, self.message = memory["state"], memory["message"]
+        self.status = Status(memory["status"])
+
     def view(self) -> Any:
         """Return a handle of the present state, for :meth:`host`."""
         return self.state
@@ -103,7 +113,9 @@ class Cells:
         self, problem: Problem, method: Method, geometry: Geometry, lead: tuple[int, ...]
     ) -> None:
         self._problem, self._geometry, self._lead = problem, geometry, lead
-        self._method = flatten_knobs(method, lead)
+        self._whole = self._method = flatten_knobs(method, lead)
+        self._state: Any = None
+        self._theta = self._log_w = np.empty((0, 0))
         size = int(np.prod(lead))
         self._live = np.arange(size)
         self._status = np.zeros(size, dtype=np.int8)
@@ -175,6 +187,26 @@ class Cells:
         if self._live.size:
             self._state = state
 
+    def memory(self) -> dict[str, Any]:
+        """Return all that the next steps depend on; it does not change when the run goes on."""
+        return {
+            "state": self._state,
+            "live": self._live,
+            "status": self._status,
+            "texts": list(self._texts.items()),
+            "ends": self._ends,
+            "theta": self._theta,
+            "log_w": self._log_w,
+        }
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        """Go to where :meth:`memory` was taken, in a run of the same parts."""
+        self._state, self._live = memory["state"], memory["live"]
+        self._status, self._ends = memory["status"], memory["ends"]
+        self._theta, self._log_w = memory["theta"], memory["log_w"]
+        self._texts = dict(memory["texts"])
+        self._method = take_knobs(self._whole, self._live)
+
     def view(self) -> Any:
         """Return a handle of the present state, for :meth:`host`."""
         return self._live, self._state
@@ -210,13 +242,17 @@ class Cells:
         return join_cells(self._problem, parts) if parts else self._state
 
     def _retire(self, faults: list[Fault | None]) -> None:
-        """End the cells with a fault, with their present state."""
+        """End the cells with a fault, with their present state.
+
+        Arrays are replaced, not written into: :meth:`memory` has handed them out.
+        """
         ended = np.array([fault is not None for fault in faults])
         theta, log_w = self._state.theta, self._geometry.log_weights(self._state.outer)
         cells = self._live[ended]
-        self._theta[cells] = to_numpy(theta)[ended]
-        self._log_w[cells] = to_numpy(log_w)[ended]
-        self._ends[cells] = self._state.step
+        self._theta = _with_rows(self._theta, cells, to_numpy(theta)[ended])
+        self._log_w = _with_rows(self._log_w, cells, to_numpy(log_w)[ended])
+        self._ends = _with_rows(self._ends, cells, self._state.step)
+        self._status = self._status.copy()
         for cell, fault in zip(self._live, faults, strict=True):
             if fault is not None:
                 self._status[cell], self._texts[int(cell)] = fault
@@ -230,6 +266,13 @@ class Cells:
         """Return ``a`` with all leading axes, as one."""
         xp, last = self._problem.xp, a.shape[-1]
         return xp.reshape(xp.broadcast_to(a, (*self._lead, last)), (-1, last))
+
+
+def _with_rows(a: np.ndarray, rows: np.ndarray, values: Any) -> np.ndarray:
+    """Return a copy of ``a`` with other values in some rows."""
+    copy = a.copy()
+    copy[rows] = values
+    return copy
 
 
 def _inspect(problem: Problem, geometry: Geometry, state: State) -> tuple[Array, Array]:

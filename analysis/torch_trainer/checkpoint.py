@@ -1,37 +1,19 @@
-"""Checkpoints that survive a kill: written aside, then renamed; read without running code."""
+"""Checkpoints of a trainer, in torch's format; the rest is :mod:`warmflow.dynamics.checkpoints`."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...dynamics.checkpoints import damaged, foreign
 from ...dynamics.leaves import leaves, with_leaves
 from ...dynamics.storage.atomic import atomic_file
 
-__all__ = ["check_stored", "pack", "path_of", "read", "unpack", "write"]
+__all__ = ["pack", "read", "unpack", "write"]
 
 FORMAT = 1
-
-
-def path_of(checkpoint: Any) -> Path | None:
-    """Return where checkpoints go, None for nowhere.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is no path, or a folder.
-    """
-    if checkpoint is None:
-        return None
-    if not isinstance(checkpoint, str | os.PathLike):
-        raise TypeError(f"`checkpoint` must be a path; got {checkpoint!r}.")
-    path = Path(checkpoint)
-    if path.is_dir():
-        raise ValueError(f"`checkpoint` must be a file; got the folder {path}.")
-    return path
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -57,30 +39,10 @@ def read(path: Path, device: Any) -> dict[str, Any] | None:
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0][:100]
-        raise ValueError(
-            f"`checkpoint` {path} cannot be read ({reason}); delete it to start anew."
-        ) from None
+        raise damaged(path, error) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"`checkpoint` {path} is no checkpoint of this version; delete it.")
+        raise foreign(path)
     return content
-
-
-def check_stored(
-    stored: dict[str, Any], spec: dict[str, str], path: Path | None, resume: bool
-) -> None:
-    """Refuse to overwrite a checkpoint, or to go on from that of another run."""
-    if not resume:
-        raise ValueError(
-            f"`checkpoint` {path} exists; call `fit(..., resume=True)` to go on from it, or delete "
-            "it."
-        )
-    for name, value in spec.items():
-        if stored["spec"].get(name) != value:
-            raise ValueError(
-                f"`checkpoint` {path} belongs to another run: its {name} was "
-                f"{stored['spec'].get(name)}; now it is {value}."
-            )
 
 
 def pack(state: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...dynamics import Problem, Trajectory, checks
+from ...dynamics.checkpoints import check_stored, path_of
 from ...dynamics.geometries import Geometry
 from ...dynamics.methods import Method, State
 from ...dynamics.namespaces import to_numpy
@@ -21,7 +22,7 @@ from ...dynamics.simplex import uniform_log_weights
 from ...dynamics.stepping import Single
 from ...dynamics.torch_bridge import TorchProblem
 from ...dynamics.types import Array
-from .checkpoint import check_stored, pack, path_of, read, unpack, write
+from .checkpoint import pack, read, unpack, write
 from .loader import describe_batches, with_batches
 from .log import Log
 from .optimizers import Mover, mover_of
@@ -184,7 +185,7 @@ class ReweightedTrainer:
         run.start(problem.initial_theta(log_w), geometry.start(log_w), self._seed)
         stored = None if self._path is None else read(self._path, problem.device)
         if stored is not None:
-            check_stored(stored, self._spec(), self._path, resume)
+            check_stored(stored["spec"], self._spec(), self._path, resume=resume, call="fit")
             if stored["log"]["steps"][-1] > log.num_steps:
                 raise ValueError(
                     f"`num_steps` must be at least the {stored['log']['steps'][-1]} steps that "
