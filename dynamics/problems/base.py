@@ -17,6 +17,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -306,6 +307,24 @@ class Problem(ABC):
                 if isinstance(member, cached_property):
                     clone.__dict__.pop(name, None)
         return clone
+
+    def with_ridge(self, ridge: float) -> Self:
+        """Return the same problem with another ridge >= 0."""
+        other = self._clone()
+        other.ridge = checks.nonnegative("ridge", ridge)
+        return other
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: a module, such as the array library, goes by its name."""
+        return {**self._clone().__dict__, "xp": self.xp.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"xp": import_module(state["xp"])})
 
     def fingerprint(self) -> str:
         """Return a hash of the problem's data and ridge, for provenance."""

@@ -148,6 +148,9 @@ class MultiProblem(Problem):
     def to(self, dtype: str | None = None, device: Any = None, xp: Any = None) -> Self:
         return type(self)([part.to(dtype=dtype, device=device, xp=xp) for part in self.problems])
 
+    def with_ridge(self, ridge: float) -> Self:
+        return type(self)([part.with_ridge(ridge) for part in self.problems])
+
     def fingerprint(self) -> str:
         parts = " ".join(part.fingerprint() for part in self.problems)
         return hashlib.sha256(parts.encode()).hexdigest()
