@@ -33,6 +33,20 @@ class Status(IntEnum):
         """Whether the state at the end is the one that was asked for."""
         return self in (Status.ok, Status.converged)
 
+    @property
+    def cure(self) -> str:
+        """What to change so that a run or a cell does not end like this; empty after a success."""
+        return _CURES.get(self, "")
+
+
+_CURES = {
+    Status.max_evaluations: "raise `max_evaluations`, or end earlier",
+    Status.diverged: "lower `alpha` or `dt` (stable below 2/L in all cases), or `beta`",
+    Status.nonfinite: "lower `beta` or `dt`, and scale the data",
+    Status.underflow: "raise `ridge`, or lower `beta`",
+    Status.stiff: "lower the ratio of the speeds, or integrate with an implicit method",
+}
+
 
 class ConvergenceError(RuntimeError):
     """An inner solve did not reach its tolerance; the message names the knob to turn."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .atomic import atomic_directory
+from .atomic import atomic_directory, atomic_file
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["read_dataset", "write_dataset"]
+__all__ = ["read_dataset", "write_dataset", "write_netcdf"]
 
 
 def write_dataset(path: Path, dataset: xarray.Dataset) -> None:
@@ -19,6 +19,25 @@ def write_dataset(path: Path, dataset: xarray.Dataset) -> None:
         # Consolidated metadata are no part of the Zarr v3 specification: reading warns of them.
         stored = _with_strings(dataset, "U", object)  # Zarr v3 specifies no strings of fixed length
         stored.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+
+
+def write_netcdf(path: Path, dataset: xarray.Dataset) -> None:
+    """Write ``dataset`` as a NetCDF 4 file that appears whole or not at all.
+
+    Raises
+    ------
+    ImportError
+        Where h5netcdf is not installed.
+    """
+    try:
+        import h5netcdf  # noqa: F401
+        import h5py  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"NetCDF needs {error.name}; run pip install 'warmflow[netcdf]'."
+        ) from None
+    with atomic_file(path) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
 
 
 def read_dataset(path: Path) -> xarray.Dataset:
