@@ -9,6 +9,7 @@ from .maps import phase_diagram
 from .portrait import simplex_portrait
 from .rates import rates_curve
 from .recovery import recovery_error, slow_manifold
+from .refinement import refined_map
 from .sparsity import facet_hit, support_counts
 from .spectra import weight_spectrum
 from .stability import euler_order, hopf_branches, spectra_plane, stability_regions
@@ -18,7 +19,7 @@ from .widths import counts_by
 __all__ = [
     "best_steps", "counts_by", "error_against_steps", "euler_order", "facet_hit",
     "hopf_branches", "observable_over_time", "phase_diagram", "principle", "rates_curve",
-    "recovery_error", "seed_dots", "simplex_portrait", "slow_manifold", "solved_and_trapped",
-    "spectra_plane", "stability_regions", "style", "support_counts", "weight_spectrum",
-    "weighted_samples", "weights_over_time",
+    "recovery_error", "refined_map", "seed_dots", "simplex_portrait", "slow_manifold",
+    "solved_and_trapped", "spectra_plane", "stability_regions", "style", "support_counts",
+    "weight_spectrum", "weighted_samples", "weights_over_time",
 ]  # fmt: skip

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from . import style
 from .results import failed_cells
 
-__all__ = ["phase_diagram"]
+__all__ = ["LABELS", "colour_scale", "phase_diagram"]
 
-_LABELS = {
+LABELS = {
     "ess": "effective sample size",
     "entropy": "entropy of w (nats)",
     "support": "number of weights above threshold",
@@ -29,6 +29,8 @@ _LABELS = {
     "test_accuracy": "test accuracy",
     "clean_mass": "weight on clean samples",
 }
+"""Labels of the colour bar, by variable."""
+
 _LOGARITHMIC = ("ess", "support", "val_loss", "test_loss", "outer_loss")
 
 
@@ -78,7 +80,11 @@ def phase_diagram(
         values[mask] = np.nan
     alpha, beta = ds["alpha"].values, ds["beta"].values
     mesh = ax.pcolormesh(
-        _edges(alpha), _edges(beta), values.T, norm=_norm(quantity, values, limits), rasterized=True
+        _edges(alpha),
+        _edges(beta),
+        values.T,
+        norm=colour_scale(quantity, values, limits),
+        rasterized=True,
     )
     ax.set(xscale="log", yscale="log")
     handles = _draw_failures(ax, alpha, beta, failures)
@@ -86,7 +92,7 @@ def phase_diagram(
     ax.set_xlabel(r"speed of $\theta$: $\alpha$ (1/time)")
     ax.set_ylabel(r"speed of $w$: $\beta$ (1/time)")
     bar = ax.figure.colorbar(mesh, ax=ax, extend=_extend(values, limits))
-    bar.set_label(_LABELS.get(quantity, quantity))
+    bar.set_label(LABELS.get(quantity, quantity))
     if handles:
         ax.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
@@ -118,9 +124,10 @@ def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(np.concatenate([[first], middle, [last]]))
 
 
-def _norm(
+def colour_scale(
     quantity: str, values: NDArray[np.float64], limits: tuple[float, float] | None
 ) -> Normalize:
+    """Return the colour scale: logarithmic for counts and risks that span more than a decade."""
     finite = values[np.isfinite(values)]
     if limits is not None:
         low, high = limits
