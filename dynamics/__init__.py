@@ -14,7 +14,7 @@ from .integrate import integrate, integrate_exact, integrate_frozen
 from .problems import LeastSquares, MultiProblem, Problem, SoftmaxRegression
 from .run import run_method
 from .status import ConvergenceError, Status
-from .sweeps import sweep, weights
+from .sweeps import Refinement, sweep, weights
 from .trajectory import Trajectory
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "LeastSquares",
     "MultiProblem",
     "Problem",
+    "Refinement",
     "SoftmaxRegression",
     "Status",
     "Trajectory",

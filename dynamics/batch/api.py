@@ -14,8 +14,8 @@ from ..integrate import march_options, start_theta, start_weights
 from ..problems import LeastSquares, Problem
 from ..simplex import normalise_log
 from ..statistics import THRESHOLDS, check_thresholds, describe
-from ..sweeps.api import check_rates
 from ..sweeps.labels import label_grid
+from ..sweeps.settings import check_rates
 from ..types import Array
 
 if TYPE_CHECKING:
@@ -154,7 +154,9 @@ def integrate_grid(
     record = provenance.record(config, wall_seconds=time.perf_counter() - began)
     coords = {"time": ("time", times, {"long_name": "time", "units": "time"})}
     start = None if w0 is None else log_w0
-    return label_grid(table, alpha, beta, "time", coords, thresholds, start, record)
+    return label_grid(
+        table, {"alpha": alpha, "beta": beta}, "time", coords, thresholds, start, record
+    )
 
 
 def _table(

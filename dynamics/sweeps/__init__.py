@@ -8,11 +8,15 @@ Least squares has the engine of :mod:`.compiled` and, with many parameters, :mod
 (:mod:`.conjugate`); both iterative ones share :mod:`.extrapolation` and :mod:`.workers`. The plain
 references are :mod:`.least_squares` and :mod:`.oracles`. :mod:`.engines` chooses, and
 :mod:`.cells` keeps which cells are alive.
+
+:mod:`.refinement` chooses cells along a level curve instead of a grid (:mod:`.lattice`,
+:mod:`.tracking`).
 """
 
 from __future__ import annotations
 
 from .api import sweep
 from .rebuild import weights
+from .refinement import Refinement
 
-__all__ = ["sweep", "weights"]
+__all__ = ["Refinement", "sweep", "weights"]

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..jobs.pools import num_processors
+from ..jobs.threads import is_single
 from ..types import Array
 from .cells import Cells, Plan
 
@@ -40,13 +42,12 @@ def num_threads() -> int:
     value = os.environ.get("NUMBA_NUM_THREADS", "")
     if value.isdecimal() and int(value) > 0:
         return int(value)
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return num_processors()
 
 
 def num_workers() -> int:
     """Return the number of threads for work that holds the interpreter in between."""
-    return min(num_threads(), MAX_WORKERS)
+    return 1 if is_single() else min(num_threads(), MAX_WORKERS)
 
 
 def run_together(
@@ -143,7 +144,7 @@ def _calm_blas(workers: int) -> Iterator[None]:
     The limit belongs to the whole process: the first sweep sets it, the last one lifts it.
     """
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
     except ImportError:
         threadpool_limits = None
     if workers == 1 or threadpool_limits is None:
