@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
@@ -23,6 +26,7 @@ _COMMANDS = {
     "run": "integrate one trajectory, draw it and diagnose its weights",
     "verify": "verify every statement of the theory, with a certificate for each",
     "sweep": "sweep the speeds alpha and beta over a grid",
+    "status": "show how far a sweep or a reproduction is, from another shell",
     "diagnose": "say whether weights collapsed, why, and what helps",
 }
 _DESCRIPTION = (
@@ -66,6 +70,23 @@ def build_parser() -> Parser:
     return parser
 
 
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C inside the block: what is done is stored, and nobody is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
@@ -76,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     execute: Callable[[argparse.Namespace], int] = args.execute
     try:
-        return execute(args)
+        with _termination_interrupts():
+            return execute(args)
     except UserError as error:
         print(f"warmflow {args.command}: error: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["UserError"]
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A fault that the user can repair.
 
     The message is one line that names the file or the option, the fault and the cure; line

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from .. import figures
+from ..dynamics.jobs import Pool, Report, run_tasks
 from ..dynamics.provenance import record
 from ..dynamics.storage.atomic import write_json
+from ..dynamics.storage.marks import Marks
 from .artefacts import save_drawing
 from .folder import ReproductionFolder
 from .item import Item, Part, Variant
 from .progress import Progress
-from .store import Key
+from .store import Key, Store
 
-__all__ = ["Failure", "Outcome", "run_items"]
+__all__ = ["Failure", "Outcome", "PartTask", "run_items"]
 
 
 @dataclass(frozen=True)
@@ -40,61 +42,106 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class PartTask:
+    """One part, as a unit of work: see :class:`~warmflow.dynamics.jobs.Task`."""
+
+    item: Item[Any]
+    part: Part
+    key: Key
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """The name of its marks."""
+        return self.store.name(self.key)
+
+    @property
+    def label(self) -> str:
+        """Item and part."""
+        return f"{self.item.name} {self.part.label}"
+
+    @property
+    def marks(self) -> Marks:
+        """Where its marks lie."""
+        return self.store.marks
+
+    def compute(self) -> tuple[list[Path], dict[str, Any]]:
+        """Simulate the part and write what came of it."""
+        result = self.item.simulate(self.part, self.item.data(self.part))
+        return self.store.write(self.key, _with_provenance(result, self.key))
+
+
 def run_items(
     items: Sequence[Item[Any]],
     variant: Variant,
     folder: ReproductionFolder,
     *,
     force: bool = False,
+    pool: Pool | None = None,
 ) -> Outcome:
     """Run `items`; one part that fails harms no other, and failures are listed in the outcome.
 
     Parts that are stored under their key are not simulated again unless `force` is set. Figures,
-    tables and numbers are always written anew from the store.
+    tables and numbers are always written anew from the store, as soon as all parts of an item are
+    there. The parts are simulated in `pool`, by default one after the other in this process.
     """
+    pool = Pool() if pool is None else pool
     outcome = Outcome()
-    work = [(item, tuple(item.parts(variant))) for item in items]
-    with Progress(sum(len(parts) for _, parts in work)) as progress:
-        for item, parts in work:
-            keys = {
-                part: key
-                for part in parts
-                if (key := _simulate(item, part, folder, progress, outcome, force=force))
-            }
-            if len(keys) == len(parts):
-                _draw(item, variant, keys, folder, progress, outcome)
+    parts = {item.name: tuple(item.parts(variant)) for item in items}
+    keys: dict[str, dict[Part, Key]] = {item.name: {} for item in items}
+    of_task: dict[str, PartTask] = {}
+    total = sum(len(entries) for entries in parts.values())
+    with Progress(total, workers=pool.size) as progress:
+
+        def settle(item: Item[Any], part: Part, key: Key) -> None:
+            keys[item.name][part] = key
+            if len(keys[item.name]) == len(parts[item.name]):
+                ordered = {part: keys[item.name][part] for part in parts[item.name]}
+                _draw(item, variant, ordered, folder, progress, outcome)
+
+        def tell(report: Report) -> None:
+            task = of_task[report.name]
+            if report.outcome == "failed":
+                outcome.failures.append(Failure(task.label, report.message))
+                progress.done(f"{task.label} FAILED", None)
+                return
+            outcome.simulated += report.outcome == "done"
+            outcome.reused += report.outcome == "found"
+            progress.done(task.label, report.seconds)
+            settle(task.item, task.part, task.key)
+
+        for item in items:
+            for part in parts[item.name]:
+                task = _task(item, part, folder, progress, outcome)
+                if task is None:
+                    continue
+                if force or folder.store.mark(task.key) is None:
+                    folder.store.forget(task.key)
+                    of_task[task.name] = task
+                else:
+                    outcome.reused += 1
+                    progress.done(task.label, None)
+                    settle(item, part, task.key)
+        run_tasks(list(of_task.values()), pool, tell)
     return outcome
 
 
-def _simulate(
+def _task(
     item: Item[Any],
     part: Part,
     folder: ReproductionFolder,
     progress: Progress,
     outcome: Outcome,
-    *,
-    force: bool,
-) -> Key | None:
-    """Bring one part into the store; return its key, or None if it failed."""
-    label = f"{item.name} {part.label}"
+) -> PartTask | None:
+    """Return the task of a part; None where its data cannot be had."""
     try:
-        data = item.data(part)
-        key = item.key(part, data)
-        if not force and folder.store.mark(key) is not None:
-            outcome.reused += 1
-            progress.done(label, None)
-            return key
-        start = time.perf_counter()
-        result = item.simulate(part, data)
-        seconds = time.perf_counter() - start
-        folder.store.save(key, _with_provenance(result, key), {"wall_seconds": seconds})
+        return PartTask(item, part, item.key(part, item.data(part)), folder.store)
     except Exception as error:
+        label = f"{item.name} {part.label}"
         _fail(label, error, outcome)
         progress.done(f"{label} FAILED", None)
         return None
-    outcome.simulated += 1
-    progress.done(label, seconds)
-    return key
 
 
 def _draw(

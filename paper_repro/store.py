@@ -17,9 +17,9 @@ from typing import Any
 
 import xarray as xr
 
-from ..dynamics.storage.atomic import write_json
 from ..dynamics.storage.datasets import read_dataset, write_dataset
-from ..dynamics.storage.hashing import canonical_json, digest_of, tree_hash
+from ..dynamics.storage.hashing import canonical_json, digest_of
+from ..dynamics.storage.marks import Marks
 
 __all__ = ["SCHEMA", "Key", "Store"]
 
@@ -72,28 +72,38 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def marks(self) -> Marks:
+        """What is done, running and failed."""
+        return Marks(self.root)
+
+    def name(self, key: Key) -> str:
+        """The name of a part among the marks."""
+        return f"{key.item}/{key.label}-{key.digest[:12]}"
+
     def path(self, key: Key) -> Path:
         """Where the Zarr group of `key` lies."""
-        return self.root / key.item / f"{key.label}-{key.digest[:12]}.zarr"
+        return self.root / f"{self.name(key)}.zarr"
 
     def mark(self, key: Key) -> dict[str, Any] | None:
         """The mark of a part that is stored and whole, else None."""
-        path = self.path(key)
-        try:
-            mark = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if mark.get("key") != key.document() or mark.get("sha256") != tree_hash(path):
-            return None
-        return dict(mark)
+        mark = self.marks.whole(self.name(key))
+        return mark if mark is not None and mark.get("key") == key.document() else None
+
+    def forget(self, key: Key) -> None:
+        """Take the mark of a part away."""
+        self.marks.forget(self.name(key))
+
+    def write(self, key: Key, dataset: xr.Dataset) -> tuple[list[Path], dict[str, Any]]:
+        """Write `dataset` without its mark; return what the mark is made of."""
+        self.forget(key)
+        write_dataset(self.path(key), dataset)
+        return [self.path(key)], {"key": key.document()}
 
     def save(self, key: Key, dataset: xr.Dataset, facts: Mapping[str, Any]) -> None:
         """Write `dataset`, then the mark with `facts` (wall seconds and the like)."""
-        path = self.path(key)
-        path.with_suffix(".json").unlink(missing_ok=True)
-        write_dataset(path, dataset)
-        mark = {"key": key.document(), "sha256": tree_hash(path), **facts}
-        write_json(path.with_suffix(".json"), mark)
+        outputs, own = self.write(key, dataset)
+        self.marks.finish(self.name(key), outputs, own | dict(facts))
 
     def load(self, key: Key) -> xr.Dataset:
         """Read a stored part into memory."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from ..data import Data
 
 __all__ = [
-    "LogGrid", "add_data_options", "add_out", "add_variant", "fraction", "load_data", "natural",
-    "non_negative", "positive",
+    "LogGrid", "Values", "add_data_options", "add_out", "add_variant", "fraction", "load_data",
+    "natural", "non_negative", "positive", "values_of",
 ]  # fmt: skip
 
 
@@ -98,8 +99,52 @@ class LogGrid:
         return np.geomspace(self.low, self.high, self.count)
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what is asked about data and problem."""
+class Values:
+    """One value; or an axis: values ``A,B,...``, or a logarithmic grid ``A:B:COUNT``.
+
+    Parameters
+    ----------
+    kind : callable
+        Turns the text of one value into a number, or complains.
+    """
+
+    def __init__(self, text: str, kind: Callable[[str], Any]) -> None:
+        self.text = text
+        self.is_axis = "," in text or ":" in text
+        if ":" in text:
+            self.values = [kind(f"{value:.17g}") for value in LogGrid(text).values()]
+        else:
+            self.values = [kind(part) for part in text.split(",") if part.strip()]
+        if not self.values:
+            raise argparse.ArgumentTypeError(f"{text!r} holds no value")
+        if len({*self.values}) < len(self.values):
+            raise argparse.ArgumentTypeError(f"{text!r} holds a value twice")
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def single(self) -> Any:
+        """The first value."""
+        return self.values[0]
+
+
+def values_of(kind: Callable[[str], Any]) -> Callable[[str], Values]:
+    """Return a type of option: values of one kind."""
+
+    def parse(text: str) -> Values:
+        return Values(text, kind)
+
+    return parse
+
+
+def add_data_options(parser: argparse.ArgumentParser, *, axes: bool = False) -> None:
+    """Declare what is asked about data and problem; with ``axes``, several values are an axis."""
+
+    def one_or_more(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+        return values_of(kind) if axes else kind
+
+    more = "; A,B,... or A:B:COUNT make it an axis" if axes else ""
     parser.add_argument(
         "--data", required=True, metavar="DATA", default=argparse.SUPPRESS,
         help="toy, digits, an .npz archive, TRAIN.csv,VAL.csv, or a folder of IDX or CSV files",
@@ -109,12 +154,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="by default softmax where the targets are integers",
     )  # fmt: skip
     parser.add_argument(
-        "--ridge", type=non_negative, default=1e-3, metavar="R", help="l2 penalty of theta"
-    )
+        "--ridge", type=one_or_more(non_negative), default="1e-3", metavar="R",
+        help="l2 penalty of theta" + more,
+    )  # fmt: skip
     parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="root seed of the data")
     parser.add_argument(
-        "--corruption", type=fraction, default=0.0, metavar="Q",
-        help="share of the training labels to redraw uniformly over all classes",
+        "--corruption", type=one_or_more(fraction), default="0.0", metavar="Q",
+        help="share of the training labels to redraw uniformly over all classes" + more,
     )  # fmt: skip
 
 

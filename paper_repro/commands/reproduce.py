@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ._options import add_variant
+from ._options import add_variant, natural
 
 if TYPE_CHECKING:
     from ..folder import ReproductionFolder
@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on in DIR with the variant and the items of the run that was interrupted there",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="simulate again what is stored")
+    parser.add_argument(
+        "-j", "--jobs", type=natural, default=1, metavar="N", help="processes to simulate in"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -50,13 +53,15 @@ def execute(args: argparse.Namespace) -> int:
     items = load_items(names)
     for item in items:
         item.check_needs()
+    from ...dynamics.jobs import Pool
     from ..folder import ReproductionFolder
     from ..report import write_report
     from ..runner import run_items
 
+    pool = Pool("serial" if args.jobs == 1 else "processes", args.jobs)
     try:
         folder = ReproductionFolder.open(path, variant, tuple(item.name for item in items))
-        outcome = run_items(items, variant, folder, force=args.force)
+        outcome = run_items(items, variant, folder, force=args.force, pool=pool)
         page, _ = write_report(load_items(), folder)
     except KeyboardInterrupt:
         again = f"warmflow reproduce --resume --out {shlex.quote(str(path))}"

@@ -1,35 +1,47 @@
-"""``warmflow sweep``: the warm-started algorithm over a grid of its two speeds."""
+"""``warmflow sweep``: the warm-started algorithm over a grid of its two speeds, and of more."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._options import LogGrid, add_data_options, add_out, load_data, natural, positive
+from ..errors import UserError
+from ._options import (
+    LogGrid,
+    Values,
+    add_data_options,
+    add_out,
+    natural,
+    non_negative,
+    positive,
+    values_of,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from ..data import Data
+    from ...dynamics.jobs import Pool
+    from ...dynamics.sweeps.stored import Outcome, RefinedSweep, StoredSweep
+    from ..data import Recipe
+
+    AnySweep = StoredSweep | RefinedSweep
 
 __all__ = ["add_arguments", "execute"]
+
+SHORT = 20.0
+"""Seconds of one core up to which starting processes is not worth their start."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    add_data_options(parser)
+    add_data_options(parser, axes=True)
     add_out(parser)
-    parser.add_argument(
-        "--alpha", type=LogGrid, default=LogGrid("1e-3:1:16"), metavar="A:B:COUNT",
-        help="speeds of theta, a logarithmic grid",
-    )  # fmt: skip
-    parser.add_argument(
-        "--beta", type=LogGrid, default=LogGrid("1e-3:10:21"), metavar="A:B:COUNT",
-        help="speeds of the weights, a logarithmic grid",
-    )  # fmt: skip
+    _add_axes(parser)
     parser.add_argument("--dt", type=positive, default=1.0, metavar="D", help="step of time")
     parser.add_argument(
         "--steps", type=natural, default=1000, metavar="N", help="number of Euler steps"
@@ -46,84 +58,258 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("float64", "float32"), default="float64",
         help="precision; consumer GPUs are 32 to 64 times faster in float32",
     )  # fmt: skip
+    _add_survival(parser)
+
+
+def _add_axes(parser: argparse.ArgumentParser) -> None:
+    """Declare the rates and the other axes."""
+    parser.add_argument(
+        "--alpha", type=LogGrid, default=LogGrid("1e-3:1:16"), metavar="A:B:COUNT",
+        help="speeds of theta, a logarithmic grid",
+    )  # fmt: skip
+    parser.add_argument(
+        "--beta", type=LogGrid, default=LogGrid("1e-3:10:21"), metavar="A:B:COUNT",
+        help="speeds of the weights, a logarithmic grid",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=natural, default=None, metavar="K",
+        help="an axis of K root seeds: --seed and the K-1 after it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--n", type=values_of(natural), default=None, metavar="N",
+        help="number of training samples (toy and images); A,B,... make it an axis",
+    )  # fmt: skip
+    parser.add_argument(
+        "--noise", type=values_of(non_negative), default=None, metavar="S",
+        help="standard deviation of y given x (toy); A,B,... make it an axis",
+    )  # fmt: skip
+    parser.add_argument(
+        "--axis", type=_axis, action="append", default=[], metavar="NAME=VALUES",
+        help="one more axis: a knob of the penalties (entropy, l2) or of --method; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refine", type=natural, default=None, metavar="CELLS",
+        help="so many cells in all: beside the grid, along the curve where the weights collapse",
+    )  # fmt: skip
+    parser.add_argument(
+        "--method", type=_method, default=None, metavar="NAME",
+        help="another method in place of the warm-started algorithm, such as soba",
+    )  # fmt: skip
+
+
+def _add_survival(parser: argparse.ArgumentParser) -> None:
+    """Declare who computes, and how an interrupted sweep goes on."""
+    parser.add_argument(
+        "--executor", choices=("processes", "serial", "dask"), default=None,
+        help="who computes the chunks; by default processes where the work is long",
+    )  # fmt: skip
+    parser.add_argument(
+        "-j", "--jobs", type=natural, metavar="N", help="processes; by default one for each core"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a running dask scheduler, for --executor dask"
+    )
+    parser.add_argument(
+        "--chunks", type=_slice, default=None, metavar="i:j",
+        help="only these chunks: for job arrays, each with --resume",
+    )  # fmt: skip
+    parser.add_argument(
+        "--chunk-cells", type=natural, default=None, metavar="K",
+        help="cells of a chunk; by default about two seconds of work",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="go on with the same sweep in DIR, or start it where nothing was started",
+    )  # fmt: skip
+    parser.add_argument(
+        "--extend", action="store_true",
+        help="add these values of the axes to the sweep in DIR; old cells stay",
+    )  # fmt: skip
+    parser.add_argument(
+        "--netcdf", action="store_true", help="also write DIR/sweep.nc, for other programs"
+    )
+
+
+def _axis(text: str) -> tuple[str, tuple[Any, ...]]:
+    """A name and its values."""
+    name, equals, values = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUES, such as entropy=0,1e-3")
+    return name, tuple(Values(values, _number).values)
+
+
+def _number(text: str) -> float | int:
+    try:
+        return int(text)
+    except ValueError:
+        return non_negative(text)
+
+
+def _slice(text: str) -> tuple[int, int | None]:
+    """The first chunk, and the one after the last."""
+    first, colon, last = text.partition(":")
+    if not colon or not (first.isdecimal() or first == "") or not (last.isdecimal() or last == ""):
+        raise argparse.ArgumentTypeError(f"{text!r} is not i:j, such as 0:8")
+    return int(first or 0), int(last) if last else None
+
+
+def _method(text: str) -> str:
+    from ...dynamics import methods
+
+    names = {name.lower(): name for name in methods.__all__ if name[0].isupper()}
+    found = names.get(text.replace("_", "").lower())
+    if found is None or found in ("Method", "State"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no method; see the documentation")
+    return found
 
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..folder import new_folder
+    from ...dynamics.jobs import StorageFault
+    from ._sweep_store import open_store
 
-    data = load_data(args)
-    new_folder(args.out)
-    from ...dynamics import sweep
-    from ...dynamics.storage.atomic import atomic_directory
-    from ..faults import faults_of_user
-    from ..progress import ShareProgress
+    if args.netcdf:
+        _check_netcdf()
+    if args.scheduler is not None and args.executor not in (None, "dask"):
+        raise UserError(f"--scheduler needs --executor dask; got {args.executor}")
+    if args.refine is not None and (args.chunks is not None or args.extend):
+        raise UserError("--refine chooses its cells batch by batch: leave out --chunks, --extend")
+    try:
+        stored, recipe = open_store(args)
+        pool = _pool(args, stored)
+        return _run(args, stored, recipe, pool)
+    except (StorageFault, OSError) as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"--out {args.out}: cannot be written ({reason}); what is finished stays, go on with "
+            "--resume"
+        ) from error
 
-    alpha, beta = args.alpha.values(), args.beta.values()
-    print(f"{alpha.size} x {beta.size} cells, {args.steps} steps on {data.name}", flush=True)
+
+def _run(args: argparse.Namespace, stored: AnySweep, recipe: Recipe, pool: Pool) -> int:
+    """Do what is missing, then draw and conclude."""
+    from ._sweep_store import in_options
+
     start = time.perf_counter()
-    with ShareProgress() as progress, faults_of_user():
-        ds = sweep(
-            data.problem(args.ridge), alpha=alpha, beta=beta, dt=args.dt, num_steps=args.steps,
-            save_steps=args.save_steps, backend=args.backend, dtype=args.dtype,
-            progress=progress,
-        )  # fmt: skip
+    try:
+        outcome = _compute(args, stored, Path(recipe.request.source).name, pool)
+    except KeyboardInterrupt:
+        return _interrupted(args, stored)
+    except (RuntimeError, ImportError, ValueError) as error:
+        raise UserError(in_options(str(error))) from error
     seconds = time.perf_counter() - start
-    with atomic_directory(args.out) as folder:
-        folder.mkdir()
-        _save(folder, ds, data, args, seconds)
-    _conclude(ds, args.out, seconds)
-    return 0
+    if outcome.missing == 0:
+        _publish(args, stored, recipe, seconds)
+    return _conclude(args, stored, outcome, seconds)
 
 
-def _save(
-    folder: Path, ds: xr.Dataset, data: Data, args: argparse.Namespace, seconds: float
-) -> None:
-    from ... import figures
-    from ...dynamics.provenance import record
-    from ...dynamics.storage.datasets import write_dataset
-    from ..artefacts import save_drawing
-    from ..item import Drawing
+def _compute(args: argparse.Namespace, stored: AnySweep, name: str, pool: Pool) -> Outcome:
+    """Do what is missing, with progress."""
+    from ...dynamics.jobs import Report
+    from ...dynamics.sweeps.stored import RefinedSweep
+    from ..progress import Progress, ShareProgress
 
-    write_dataset(folder / "sweep.zarr", ds)
-    config: dict[str, Any] = {
-        key: str(value) if isinstance(value, (LogGrid, Path)) else value
-        for key, value in vars(args).items()
-        if key not in ("execute", "command", "out")
-    }
-    config |= {"data_facts": dict(data.facts), "fingerprint": data.fingerprint()}
-    provenance = record(config, root_seed=args.seed, wall_seconds=seconds)
-    last = ds.isel(step=-1, drop=True) if "step" in ds.dims else ds
-    names = [name for name in ("ess", "test_loss", "val_loss", "test_accuracy") if name in last]
-    if min(last.sizes["alpha"], last.sizes["beta"]) < 2:
-        return
-    for name in names:
-        figure = figures.style.new_figure((4.2, 3.0))
-        with figures.style.context():
-            figures.phase_diagram(
-                last, figure.subplots(), quantity=name, limits=_limits(last, name)
-            )
-        caption = f"{data.name}: {name} after {args.steps} simultaneous steps (mirror geometry)."
-        drawing = Drawing(figure=figure, caption=caption, tables={"grid": last[[name, "status"]]})
-        save_drawing(folder, f"phase_diagram_{name}", drawing, provenance, quick=False)
+    shape = " x ".join(str(size) for size in stored.job.grid.shape)
+    if isinstance(stored, RefinedSweep):
+        words = f"refined to {stored.num_cells}"
+        print(f"{shape} cells {words}, {args.steps} steps on {name}", flush=True)
+        ended = 0
+        with ShareProgress() as share:
+
+            def count(report: Report) -> None:
+                nonlocal ended
+                ended += report.facts.get("cells", 0)
+                share(min(ended / stored.num_cells, 1.0))
+
+            return stored.run(pool, count)
+    units = _units(args, stored)
+    print(f"{shape} cells, {args.steps} steps on {name}, {stored.num_units} chunks", flush=True)
+    with Progress(len(units), workers=pool.size) as progress:
+
+        def tell(report: Report) -> None:
+            text = " FAILED" if report.outcome == "failed" else ""
+            progress.done(report.label + text, report.seconds)
+
+        return stored.run(pool, units, tell)
 
 
-def _limits(last: xr.Dataset, name: str) -> tuple[float, float] | None:
-    """Colour risks up to three times the best: one bad cell must not hide the others."""
-    best = float(last[name].where(last["status"] <= 1).min())
-    return (best, 3 * best) if name.endswith("_loss") and best > 0 else None
+def _units(args: argparse.Namespace, stored: StoredSweep) -> range:
+    """Return the chunks that were asked for."""
+    if args.chunks is None:
+        return range(stored.num_units)
+    return range(stored.num_units)[slice(*args.chunks)]
 
 
-def _conclude(ds: xr.Dataset, out: Path, seconds: float) -> None:
+def _pool(args: argparse.Namespace, stored: AnySweep) -> Pool:
+    """Return who computes."""
+    from ...dynamics.jobs import Pool
+
+    kind = args.executor or ("dask" if args.scheduler else None)
+    if kind is None:
+        is_device = stored.folder.manifest["provenance"]["device"] != "cpu"
+        is_short = stored.work_seconds < SHORT and args.jobs is None
+        kind = "serial" if is_short or is_device or args.jobs == 1 else "processes"
+    return Pool(kind, args.jobs, args.scheduler)
+
+
+def _interrupted(args: argparse.Namespace, stored: AnySweep) -> int:
+    done = sum(1 for _ in stored.folder.marks.names("done"))
+    total = f" of {stored.num_units}" if hasattr(stored, "num_units") else ""
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    again = shlex.join(["warmflow", *words, *([] if args.extend else ["--resume"])])
+    print(
+        f"interrupted; {done}{total} chunks are stored. Go on with: {again}",
+        file=sys.stderr,
+    )
+    return 130
+
+
+def _publish(args: argparse.Namespace, stored: AnySweep, recipe: Recipe, seconds: float) -> None:
+    """Draw the finished sweep; write NetCDF where it was asked for."""
+    from ...dynamics.storage.datasets import write_netcdf
+    from ._sweep_drawings import save_maps, save_refined
+
+    ds = stored.load()
+    provenance = {**json.loads(ds.attrs["provenance"]), "wall_seconds": seconds}
+    save = save_refined if "cell" in ds.dims else save_maps
+    save(args.out, ds, Path(recipe.request.source).name, provenance)
+    if args.netcdf:
+        write_netcdf(args.out / "sweep.nc", ds)
+
+
+def _check_netcdf() -> None:
+    from importlib.util import find_spec
+
+    for name in ("h5netcdf", "h5py"):
+        if find_spec(name) is None:
+            raise UserError(f"--netcdf needs {name}; run pip install 'warmflow[netcdf]'")
+
+
+def _conclude(args: argparse.Namespace, stored: AnySweep, outcome: Outcome, seconds: float) -> int:
+    """Print what there is and what failed; return the exit code."""
+    from ..progress import duration
+    from ._failures import list_cells, list_units
+
+    ds = stored.load()
+    print(f"{ds['status'].size} cells in {duration(seconds)}: {_ends(ds)}")
+    print(f"computed by {json.loads(ds.attrs['provenance'])['engine']}")
+    where = f"{args.out / 'sweep.zarr'} (xarray.open_zarr(..., consolidated=False))"
+    if outcome.missing == 0:
+        print(f"results: {where}, figures beside it")
+    else:
+        print(f"results so far: {where}; {outcome.missing} chunks are missing")
+    failed = list_units(stored.folder.marks)
+    return 1 if list_cells(ds, is_complete=outcome.missing == 0) or failed else 0
+
+
+def _ends(ds: xr.Dataset) -> str:
     from collections import Counter
 
     from ...dynamics import Status
-    from ..progress import duration
+    from ...dynamics.sweeps.stored import PENDING
 
-    counts = Counter(Status(int(value)).name for value in ds["status"].values.ravel())
-    ends = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-    engine = json.loads(ds.attrs["provenance"])["engine"]
-    print(f"{ds['status'].size} cells in {duration(seconds)}: {ends}")
-    print(f"computed by {engine}")
-    where = f"{out / 'sweep.zarr'} (xarray.open_zarr(..., consolidated=False))"
-    print(f"results: {where}, figures beside it")
+    values = Counter(int(value) for value in ds["status"].values.ravel())
+    return ", ".join(
+        f"{count} {'missing' if value == PENDING else Status(value).name}"
+        for value, count in values.most_common()
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,28 +121,14 @@ def _verify(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Any]:
-    """Give `workers` processes with one BLAS thread each, or None for this process alone."""
+    """Give `workers` processes with one thread each, or None for this process alone."""
+    from ...dynamics.jobs import Pool
+
     if workers == 1:
         yield None
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import active_children, get_context
-
-    # Spawned processes read these before they load BLAS; the user's own settings win.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )  # fmt: skip
-    try:
-        yield pool
-    except BaseException:
-        for process in active_children():
-            process.terminate()  # or an interrupted command would wait for their statements
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with Pool("processes", workers).open() as executor:
+        yield executor
 
 
 def _list() -> int:

@@ -6,10 +6,11 @@ from .idx import load_idx_folder
 from .images import Split, digits
 from .imbalance import Imbalance
 from .loading import Request, load
+from .recipe import Recipe
 from .tables import load_csv_pair, load_npz
 from .toy import Toy
 
 __all__ = [
-    "Corruption", "Data", "Imbalance", "Request", "Split", "Toy",
+    "Corruption", "Data", "Imbalance", "Recipe", "Request", "Split", "Toy",
     "corrupt", "digits", "load", "load_csv_pair", "load_idx_folder", "load_npz",
 ]  # fmt: skip

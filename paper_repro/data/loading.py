@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from .corruption import Corruption, Law, corrupt
@@ -15,6 +17,7 @@ from .toy import Toy
 
 __all__ = ["Request", "load"]
 
+A = TypeVar("A")
 _CURE = "give toy, digits, an .npz file, TRAIN.csv,VAL.csv or a folder of IDX or CSV files"
 
 
@@ -37,6 +40,10 @@ class Request:
         Law of the corruption.
     split : Split, optional
         Sizes for image data; None means 1000/250 for digits and 2000/500 for IDX folders.
+    n : int, optional
+        Number of training samples of the toy, or of images, in place of their own.
+    noise : float, optional
+        Standard deviation of y given x of the toy, in place of its own.
     """
 
     source: str
@@ -45,6 +52,8 @@ class Request:
     fraction: float = 0.0
     law: Law = "uniform"
     split: Split | None = None
+    n: int | None = None
+    noise: float | None = None
 
 
 def load(request: Request) -> Data:
@@ -64,9 +73,15 @@ def load(request: Request) -> Data:
 
 def _load_clean(request: Request) -> Data:
     if request.source == "toy":
-        return Toy(seed=request.seed).make()
+        wanted = {"n": request.n, "noise": request.noise}
+        chosen: dict[str, Any] = {k: v for k, v in wanted.items() if v is not None}
+        return _checked(lambda: Toy(seed=request.seed, **chosen).make())
+    if request.noise is not None:
+        raise UserError(f"--noise belongs to the toy; {request.source} has its own")
     if request.source == "digits":
-        return digits(request.split or Split(n=1000, m=250, seed=request.seed))
+        return digits(_split(request, 1000, 250))
+    if request.n is not None and not (Path(request.source).is_dir()):
+        raise UserError(f"--n belongs to the toy and to images; {request.source} has its own size")
     if "," in request.source and not Path(request.source).exists():
         train, val, *test = (Path(part) for part in request.source.split(","))
         if len(test) > 1:
@@ -84,10 +99,27 @@ def _load_clean(request: Request) -> Data:
     return load_npz(path, request.kind)
 
 
+def _split(request: Request, n: int, m: int) -> Split:
+    """Return the asked sizes, or these."""
+    split = request.split or Split(n=n, m=m, seed=request.seed)
+    own_n = split.n if request.n is None else request.n
+    return _checked(lambda: replace(split, n=own_n))
+
+
+def _checked(make: Callable[[], A]) -> A:
+    """Return what ``make`` makes; a wrong size or noise is a fault of the user."""
+    try:
+        return make()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def _load_folder(folder: Path, request: Request) -> Data:
     folder = folder.resolve()
     if is_idx_folder(folder):
-        return load_idx_folder(folder, request.split or Split(n=2000, m=500, seed=request.seed))
+        return load_idx_folder(folder, _split(request, 2000, 500))
+    if request.n is not None:
+        raise UserError(f"--n belongs to the toy and to images; {folder} has its own size")
     train, val, test = (folder / f"{role}.csv" for role in ("train", "val", "test"))
     if train.exists() and val.exists():
         return load_csv_pair(train, val, test if test.exists() else None, request.kind)

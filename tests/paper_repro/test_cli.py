@@ -24,7 +24,7 @@ def run(*args: object) -> int:
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"warmflow {warmflow.__version__}\n"
-    for command in ("reproduce", "run", "verify", "sweep", "diagnose"):
+    for command in ("reproduce", "run", "verify", "sweep", "status", "diagnose"):
         assert run(command, "--help") == 0
         assert f"usage: warmflow {command}" in capsys.readouterr().out
 
@@ -32,7 +32,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_option_has_a_help_text(capsys: pytest.CaptureFixture[str]) -> None:
     parser = cli.build_parser()
     commands = parser._subparsers._group_actions[0].choices
-    assert {*commands} == {"reproduce", "run", "verify", "sweep", "diagnose"}
+    assert {*commands} == {"reproduce", "run", "verify", "sweep", "status", "diagnose"}
     for command in commands.values():
         assert all(action.help for action in command._actions)
 
@@ -110,11 +110,11 @@ def test_unavailable_backend_gives_its_cure(
     def refuse(*args: object, **kwargs: object) -> None:
         raise ValueError("`backend` 'cupy' is not available here;\nuse `--backend numpy`.")
 
-    monkeypatch.setattr("warmflow.dynamics.sweep", refuse)
+    monkeypatch.setattr("warmflow.dynamics.backend.resolve", refuse)
     assert run("sweep", "--data", "toy", "--out", tmp_path / "o", "--backend", "cupy") == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines == [
-        "warmflow sweep: error: `backend` 'cupy' is not available here; use `--backend numpy`."
+        "warmflow sweep: error: --backend 'cupy' is not available here; use `--backend numpy`."
     ]
 
 
@@ -134,16 +134,13 @@ def test_interruption_of_a_command_is_one_line(
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("warmflow.dynamics.sweep", stop)
-    assert run("sweep", "--data", "toy", "--out", tmp_path / "o") == 130
+    monkeypatch.setattr("warmflow.dynamics.integrate", stop)
+    assert run("run", "--data", "toy", "--out", tmp_path / "o") == 130
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert "give the same command again" in lines[0]
     monkeypatch.undo()
-    assert (
-        run("sweep", "--data", "toy", "--out", tmp_path / "o", "--steps", "3", "--alpha", "0.1")
-        == 0
-    )
+    assert run("run", "--data", "toy", "--out", tmp_path / "o", "--t-end", "0.1") == 0
 
 
 def test_a_closed_pipe_is_no_crash() -> None:
@@ -201,37 +198,6 @@ def test_run_that_does_not_end_says_so(tmp_path: Path, capsys: pytest.CaptureFix
     code = run("run", "--data", "toy", "--out", tmp_path / "o", "--max-evaluations", 20)
     assert code == 1
     assert "status: max_evaluations" in capsys.readouterr().out
-
-
-def test_sweep_writes_what_sweep_returns(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from warmflow.dynamics import sweep
-    from warmflow.dynamics.storage.datasets import read_dataset
-    from warmflow.paper_repro.data import Toy
-
-    out = tmp_path / "grid"
-    options = ["--alpha", "1e-2:1e-1:3", "--beta", "1e-3:1e-1:4", "--steps", 20, "--dt", 0.5]
-    code = run("sweep", "--data", "toy", "--seed", 3, "--out", out, "--save-steps", 10, *options)
-    assert code == 0
-    assert "12 cells" in capsys.readouterr().out
-    ds = read_dataset(out / "sweep.zarr")
-    direct = sweep(
-        Toy(seed=3).make().problem(1e-3), alpha=np.geomspace(1e-2, 1e-1, 3),
-        beta=np.geomspace(1e-3, 1e-1, 4), dt=0.5, num_steps=20, save_steps=10,
-    )  # fmt: skip
-    np.testing.assert_array_equal(ds["step"], [0, 10, 20])
-    np.testing.assert_allclose(ds["ess"], direct["ess"])
-    assert (out / "phase_diagram_ess.pdf").exists()
-    assert json.loads(ds.attrs["provenance"])["config"]["num_steps"] == 20
-
-
-def test_single_rates_make_a_sweep_without_maps(tmp_path: Path) -> None:
-    out = tmp_path / "o"
-    options = ["--alpha", "0.1", "--beta", "1e-3:1:3", "--steps", "5"]
-    assert run("sweep", "--data", "toy", "--out", out, *options) == 0
-    assert list(out.glob("*.png")) == []
-    assert (out / "sweep.zarr").is_dir()
 
 
 COLLAPSED = np.r_[1.0, np.full(99, 1e-9)]
