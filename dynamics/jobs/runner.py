@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, wait
@@ -16,6 +17,8 @@ MAX_DEATHS = 3
 """A unit during which so many processes died is given up."""
 MAX_IDLE_DEATHS = 2
 """Pools that died one after the other, before they did anything."""
+SECONDS_TO_DIE = 0.5
+"""A process closes its files before it is known to be dead."""
 SECONDS_BETWEEN_LOOKS = 0.25
 """A wait without an end would not notice an interrupt on every platform."""
 
@@ -73,6 +76,7 @@ def _run(
                 for task, report in _drain(executor, left, pool.window, defers):
                     note(task, report)
         except (BrokenExecutor, CancelledError) as error:
+            time.sleep(SECONDS_TO_DIE)
             suspects = [task for task in left if _died_at(task)]
             idle_deaths = idle_deaths + 1 if len(left) == before and not suspects else 0
             if pool.given is not None or idle_deaths >= MAX_IDLE_DEATHS:

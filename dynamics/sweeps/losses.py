@@ -43,7 +43,7 @@ def _risks(X: Array, y: Array, theta: Array) -> np.ndarray:
     states = np.ascontiguousarray(theta, dtype=np.float64).reshape(-1, p)
     sums = np.empty(states.shape[0])
     _kernel()(padded, states, np.empty((2, LANES)), sums)
-    return (0.5 / m * sums).reshape(theta.shape[:-1])
+    return (0.5 / m * sums).reshape(theta.shape[:-1]).astype(theta.dtype, copy=False)
 
 
 @lru_cache(maxsize=1)

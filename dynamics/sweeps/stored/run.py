@@ -213,10 +213,10 @@ def _stretched(table: dict[str, np.ndarray], grid: Grid) -> dict[str, np.ndarray
             place = tuple(k if other == name else 0 for other in grid.extra)
             try:
                 problem = grid.problem(grid.point(place))
-            except (ValueError, TypeError):
-                raise  # a wrong value
-            except Exception:  # the units of this value will fail, and no others
-                continue
+            except Exception as error:
+                if isinstance(error, ValueError | TypeError) or hasattr(error, "is_of_user"):
+                    raise  # a wrong value
+                continue  # the units of this value will fail, and no others
             p = problem.num_params
             wanted = {"theta": p, "U": p * (p + 3) // 2, "w": problem.num_samples}
             sizes = {key: max(size, wanted.get(key, 0)) for key, size in sizes.items()}
