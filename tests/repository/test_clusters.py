@@ -17,7 +17,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(language, body) for language, body in FENCE.findall(PAGE)]
 TINY = ["--alpha", "1e-2:0.1:4", "--beta", "1e-2:1:4", "--seeds", "2", "--steps", "20"]
 SBATCH = """#!/bin/bash
-setsid bash "$1" > worker.log 2>&1 < /dev/null &
+cp "$1" job.sh  # as sbatch does: the caller deletes its own
+setsid bash job.sh > worker.log 2>&1 < /dev/null &
 echo $! > job.pid
 echo "Submitted batch job 1"
 """
