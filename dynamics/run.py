@@ -126,16 +126,7 @@ def run_method(
         kept.add(is_end=run.ended)
     else:
         saver.restore(stored)
-    tell = throttled(progress)
-    with saver:
-        tell(run.last_step / num_steps)
-        for step in range(run.last_step + 1, num_steps + 1):
-            if run.ended:
-                break
-            run.advance()
-            kept.add(is_end=run.ended)
-            saver.mark()
-            tell(step / num_steps)
+    _march(run, num_steps, kept, saver, progress)
     steps, thetas, logs, tail = kept.finish()
     return Trajectory(
         t=steps,
@@ -153,6 +144,26 @@ def run_method(
         time_name="step",
         last_step=run.ends if isinstance(run, Cells) else None,
     )
+
+
+def _march(
+    run: Single | Cells,
+    num_steps: int,
+    kept: Kept,
+    saver: Saver,
+    progress: Callable[[float], None] | None,
+) -> None:
+    """Do the steps that are left; keep, save and tell."""
+    tell = throttled(progress)
+    with saver:
+        tell(run.last_step / num_steps)
+        for step in range(run.last_step + 1, num_steps + 1):
+            if run.ended:
+                break
+            run.advance()
+            kept.add(is_end=run.ended)
+            saver.mark()
+            tell(step / num_steps)
 
 
 def check_parts(problem: Any, method: Any, geometry: Any) -> Geometry:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -239,8 +240,30 @@ def test_without_locks_work_goes_on(
             raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(locks, "fcntl", None if missing == "module" else Fcntl)
-    with exclusive(tmp_path), exclusive(tmp_path):
-        pass
+    assert _enters_beside(tmp_path, exclusive)
+
+
+def _enters_beside(folder: Path, lock: Callable[[Path], Any]) -> bool:
+    """Whether another thread gets in while this one is in."""
+    entered = threading.Event()
+
+    def enter() -> None:
+        with lock(folder):
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    with lock(folder):
+        thread.start()
+        is_in = entered.wait(0.5)
+    thread.join()
+    return is_in
+
+
+def test_sharers_share_and_one_thread_does_not_wait_for_itself(tmp_path: Path) -> None:
+    assert _enters_beside(tmp_path, locks.shared)
+    assert not _enters_beside(tmp_path, exclusive)
+    with exclusive(tmp_path), exclusive(tmp_path), locks.shared(tmp_path):
+        assert (tmp_path / ".lock").exists()
 
 
 # ---------------------------------------------------------------------- marks

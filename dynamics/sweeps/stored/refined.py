@@ -200,7 +200,7 @@ def open_refined(
         When ``root`` holds something and ``resume`` is not set.
     """
     problem = grid.problem({})
-    spec = json.loads(json.dumps(describe(grid, settings, problem)))
+    spec = describe(grid, settings, problem)
     spec["refine"] = asdict(refinement)
     before = SweepFolder.started(root) if root.is_dir() else None
     if before is not None and not resume:

@@ -130,7 +130,7 @@ def open_sweep(
             f"`store` {root} holds a sweep; go on with `resume=True`, or choose another folder."
         )
     problem = _first_problem(grid)
-    spec = _stored_spec(before, grid, settings, problem)
+    spec = describe(grid, settings, problem)
     found = differences(before.spec, spec)
     if found and extends:
         with exclusive(root):
@@ -228,16 +228,6 @@ def _stretched(table: dict[str, np.ndarray], grid: Grid) -> dict[str, np.ndarray
 
 def _first_problem(grid: Grid) -> Problem:
     return grid.problem(grid.point((0,) * len(grid.extra)))
-
-
-def _stored_spec(
-    before: SweepFolder, grid: Grid, settings: Settings, problem: Problem
-) -> dict[str, Any]:
-    """Return the specification of now, as it comes back from a file."""
-    import json
-
-    spec: dict[str, Any] = json.loads(json.dumps(describe(grid, settings, problem)))
-    return spec
 
 
 def _is_larger(before: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import is_dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ class Mismatch(ValueError):
 
 def describe(grid: Grid, settings: Settings, problem: Problem) -> dict[str, Any]:
     """Return the specification in JSON types; ``problem`` is that of the first combination."""
-    return {
+    spec: dict[str, Any] = {
         "source": _source(grid.source),
         "data": problem.fingerprint(),
         "dt": settings.dt,
@@ -42,6 +43,7 @@ def describe(grid: Grid, settings: Settings, problem: Problem) -> dict[str, Any]
         "seed": settings.seed,
         "axes": {name: list(values) for name, values in grid.axes.items()},
     }
+    return dict(json.loads(json.dumps(spec)))  # as it comes back from a file
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
