@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..faults import faults_of_user
 
 if TYPE_CHECKING:
     from ...dynamics.sweeps.stored import RefinedSweep, StoredSweep
     from ..data import Recipe
     from ._options import Values
 
-__all__ = ["in_options", "open_store"]
+__all__ = ["OPTIONS", "open_store"]
 
 OPTIONS = {
     "store": "--out", "num_steps": "--steps", "save_steps": "--save-steps",
@@ -53,20 +53,10 @@ def open_store(args: argparse.Namespace) -> tuple[StoredSweep | RefinedSweep, Re
     return stored, recipe
 
 
-def in_options(message: str) -> str:
-    """Return a message of the library in the words of the command line."""
-    message = re.sub(r"`(\w+)='(\w+)'`", r"`--\1 \2`", message)
-    return re.sub(r"`([\w=]+)`", lambda found: OPTIONS.get(found[1], found[0]), message)
-
-
 def _fault(act: Any, *args: Any, **kwargs: Any) -> Any:
     """Return what ``act`` returns; complaints about arguments go to the user."""
-    from ...dynamics import ConvergenceError
-
-    try:
+    with faults_of_user(OPTIONS):
         return act(*args, **kwargs)
-    except (ValueError, TypeError, MemoryError, ConvergenceError, ImportError) as error:
-        raise UserError(in_options(str(error)) or type(error).__name__) from error
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -188,7 +188,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, stored: AnySweep, recipe: Recipe, pool: Pool) -> int:
     """Do what is missing, then draw and conclude."""
-    from ._sweep_store import in_options
+    from ..faults import in_options
+    from ._sweep_store import OPTIONS
 
     start = time.perf_counter()
     try:
@@ -196,7 +197,7 @@ def _run(args: argparse.Namespace, stored: AnySweep, recipe: Recipe, pool: Pool)
     except KeyboardInterrupt:
         return _interrupted(args, stored)
     except (RuntimeError, ImportError, ValueError) as error:
-        raise UserError(in_options(str(error))) from error
+        raise UserError(in_options(str(error), OPTIONS)) from error
     seconds = time.perf_counter() - start
     if outcome.missing == 0:
         _publish(args, stored, recipe, seconds)
