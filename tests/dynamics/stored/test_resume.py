@@ -245,6 +245,20 @@ def test_a_run_of_the_old_layout_writes_nothing_into_the_new_one(tmp_path: Path)
     assert_same(again, new)
 
 
+def test_marks_of_another_layout_count_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even with outputs that fit: the chunk may hold the cells of other places."""
+    stored(tmp_path)
+    path = tmp_path / "units" / "000004.json"
+    path.write_text(path.read_text().replace('"generation": "', '"generation": "0'))
+    done = []
+    compute = jobs.compute
+    monkeypatch.setattr(jobs, "compute", lambda *args: done.append(1) or compute(*args))
+    assert_same(stored(tmp_path, resume=True), sweep(toy(), **COMMON))
+    assert len(done) == 1
+
+
 def test_what_is_not_ours_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "sweep.zarr").mkdir()
     (tmp_path / "sweep.zarr" / "mine").write_text("x")
