@@ -84,6 +84,16 @@ def test_knobs_of_another_method() -> None:
         np.testing.assert_allclose(cell["theta"], run.theta[-1], rtol=1e-11)
 
 
+@pytest.mark.parametrize("source", [make(), lambda seed: make()], ids=["problem", "callable"])
+def test_the_seed_axis_seeds_a_stochastic_method(source: Any) -> None:
+    ds = sweep(source, method=methods.SOBA(batch_size=5), axes={"seed": [1, 2]}, **RATES)
+    for seed in (1, 2):
+        run = run_method(make(), methods.SOBA(rho=0.1, eta=0.5, batch_size=5), 15, seed=seed)
+        cell = ds["theta"].sel(alpha=0.1, beta=0.5, seed=seed)
+        np.testing.assert_allclose(cell, run.theta[-1], rtol=1e-10)
+    assert not np.allclose(ds["theta"].sel(seed=1), ds["theta"].sel(seed=2), rtol=1e-6)
+
+
 def test_all_cells_broken_by_a_method_keep_their_last_good_state() -> None:
     rates = {"alpha": [1e3, 1e4], "beta": [0.1], "num_steps": 60}
     kept = {"save_steps": [0, 5, 30, 60]}
