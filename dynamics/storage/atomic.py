@@ -35,7 +35,10 @@ def atomic_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Like `atomic_file` for a directory; one that exists under `path` is replaced."""
+    """Like `atomic_file` for a directory; one that exists under `path` is replaced.
+
+    Between two renames there is neither; an error there brings the old one back.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _beside(path), _beside(path)
     try:
@@ -43,6 +46,10 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         if path.exists():
             os.replace(path, old)
         os.replace(temporary, path)
+    except BaseException:
+        if old.exists():
+            os.replace(old, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -102,6 +102,26 @@ def test_a_directory_is_exchanged_as_a_whole(tmp_path: Path) -> None:
     assert files(path.parent) == ["group", "group/two"]
 
 
+def test_a_directory_that_cannot_be_exchanged_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old").touch()
+    replace = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if (Path(source) / "new").exists():
+            raise OSError("planted")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", failing)
+    with pytest.raises(OSError, match="planted"), atomic_directory(tmp_path / "d") as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert (tmp_path / "d" / "old").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
 # ---------------------------------------------------------------------- hashing
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

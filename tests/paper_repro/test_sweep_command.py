@@ -186,6 +186,39 @@ def test_extend_adds_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     same(read(out), read(whole))
 
 
+def test_an_interrupted_extension_goes_on_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sweep(tmp_path, "--seeds", "1") == 0
+    stop_at(monkeypatch, 2, KeyboardInterrupt())
+    monkeypatch.setattr(sys, "argv", ["warmflow", "sweep", "--extend"])
+    assert sweep(tmp_path, "--seeds", "2", "--extend") == 130
+    assert capsys.readouterr().err.strip().endswith("Go on with: warmflow sweep --extend")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    grid = ["--alpha", "1e-2:1e-1:6", "--beta", "1e-3:1e-1:6", "--steps", "1000000", "-j", "2"]
+    words = [sys.executable, "-m", "warmflow", "sweep", "--data", "toy", "--out", str(tmp_path)]
+    process = subprocess.Popen([*words, *grid], start_new_session=True)
+    limit = time.monotonic() + 120
+    while len(list((tmp_path / "units").glob("*.running"))) < 2 and time.monotonic() < limit:
+        time.sleep(0.05)
+    marks = [json.loads(path.read_text()) for path in (tmp_path / "units").glob("*.running")]
+    assert len(marks) == 2
+    process.kill()  # this one only, not its group
+    process.wait()
+    limit = time.monotonic() + 20
+    while (alive := [m for m in marks if Path(f"/proc/{m['pid']}").exists()]) and (
+        time.monotonic() < limit
+    ):
+        time.sleep(0.1)
+    for mark in alive:
+        os.kill(mark["pid"], signal.SIGKILL)
+    assert not alive
+
+
 def test_corruption_is_an_axis_of_images(tmp_path: Path) -> None:
     options = ["--alpha", "0.1", "--beta", "1:10:2", "--steps", "3", "--n", "60"]
     code = run("sweep", "--data", "digits", "--out", tmp_path, *options, "--corruption", "0,0.5")

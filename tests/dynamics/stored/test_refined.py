@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from warmflow.dynamics import Refinement, sweep, weights
+from warmflow.dynamics.storage.marks import Marks
 from warmflow.dynamics.sweeps.stored import Mismatch, refined
 
 from ._grids import assert_same, read, toy
@@ -94,6 +95,19 @@ def test_damage_and_other_specifications(tmp_path: Path) -> None:
     ):
         with pytest.raises(Mismatch, match=words):
             sweep(toy(), store=tmp_path, resume=True, **COMMON | change)
+
+
+def test_a_piece_of_another_choice_is_not_taken(tmp_path: Path) -> None:
+    """It is whole in itself, but its cells have other rates."""
+    wanted = sweep(toy(), store=tmp_path, **COMMON)
+    units = tmp_path / "units"
+    for suffix in ("npz", "json"):
+        content = (units / f"000-000.{suffix}").read_bytes()
+        assert content != (units / f"000-001.{suffix}").read_bytes()
+        (units / f"000-001.{suffix}").write_bytes(content.replace(b"000-000", b"000-001"))
+    marks = Marks(units, tmp_path)
+    assert marks.whole("000-000")["rates"] == marks.whole("000-001")["rates"]
+    assert_same(sweep(toy(), store=tmp_path, resume=True, **COMMON), wanted)
 
 
 def test_failing_pieces_end_the_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
