@@ -115,9 +115,14 @@ def test_a_directory_that_cannot_be_exchanged_stays(
         replace(source, target)
 
     monkeypatch.setattr(atomic.os, "replace", failing)
-    with pytest.raises(OSError, match="planted"), atomic_directory(tmp_path / "d") as temporary:
-        temporary.mkdir()
-        (temporary / "new").touch()
+
+    def exchange() -> None:
+        with atomic_directory(tmp_path / "d") as temporary:
+            temporary.mkdir()
+            (temporary / "new").touch()
+
+    with pytest.raises(OSError, match="planted"):
+        exchange()
     assert (tmp_path / "d" / "old").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
