@@ -20,23 +20,41 @@ __all__ = ["cell_knobs", "flatten_knobs", "join_cells", "take_cells", "take_knob
 
 def flatten_knobs(method: Method, lead: tuple[int, ...]) -> Method:
     """Return the method with its arrays of rates over one axis of cells."""
-    flat: dict[str, Any] = {
-        name: np.broadcast_to(to_host(knob), lead).flatten()  # a copy: views are read-only
-        for name, knob in cell_knobs(method).items()
-    }
-    return replace(method, **flat) if flat else method
+    # a copy: views are read-only
+    return _with_knobs(method, lambda knob: np.broadcast_to(to_host(knob), lead).flatten())
 
 
 def take_knobs(method: Method, cells: np.ndarray) -> Method:
     """Return the method with the rates of some cells."""
-    taken: dict[str, Any] = {name: knob[cells] for name, knob in cell_knobs(method).items()}
-    return replace(method, **taken) if taken else method
+    return _with_knobs(method, lambda knob: knob[cells])
 
 
 def cell_knobs(method: Method) -> dict[str, Any]:
-    """Return the knobs that run over the leading axes."""
-    knobs = ((f.name, getattr(method, f.name)) for f in fields(method))
-    return {name: v for name, v in knobs if np.ndim(v) and name not in method.shared}
+    """Return the knobs that run over the leading axes, those of a method within among them."""
+    found: dict[str, Any] = {}
+    _with_knobs(method, lambda knob: knob, found)
+    return found
+
+
+def _with_knobs(
+    method: Method, change: Callable[[Any], Any], found: dict[str, Any] | None = None
+) -> Method:
+    """Return the method with other arrays of rates; they are noted in ``found``, by name."""
+    new: dict[str, Any] = {}
+    for f in fields(method):
+        knob = getattr(method, f.name)
+        if _is_method(knob):
+            part = _with_knobs(knob, change, found)
+            new |= {} if part is knob else {f.name: part}
+        elif np.ndim(knob) and f.name not in method.shared:
+            new[f.name] = change(knob)
+            if found is not None:
+                found[f.name] = knob
+    return replace(method, **new) if new else method
+
+
+def _is_method(part: Any) -> bool:
+    return isinstance(part, Method)
 
 
 def take_cells(problem: Problem, part: Any, cells: np.ndarray) -> Any:

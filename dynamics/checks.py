@@ -25,6 +25,7 @@ __all__ = [
     "nonnegative",
     "positive",
     "real",
+    "share",
     "simplex_weights",
     "time_span",
     "weights_like",
@@ -61,6 +62,14 @@ def nonnegative(name: str, value: Any) -> float:
     number = real(name, value)
     if number < 0:
         raise ValueError(f"`{name}` must be >= 0; got {number}.")
+    return number
+
+
+def share(name: str, value: Any) -> float:
+    """Return ``value`` as a float in [0, 1)."""
+    number = nonnegative(name, value)
+    if number >= 1:
+        raise ValueError(f"`{name}` must be < 1; got {number}.")
     return number
 
 

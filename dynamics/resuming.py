@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoints import check_stored, clear_leftovers, pack, read, unpack, write
+from .counting import cost
 from .methods import State
 from .problems import Problem
 from .recording import Kept
@@ -30,11 +31,13 @@ def find(
     num_steps: int,
     due: Sequence[int],
     resume: bool,
+    max_calls: int | None = None,
 ) -> dict[str, Any] | None:
     """Return the checkpoint of a run, None where there is none.
 
     It may have been written with other steps to do and to keep, as long as it has done no more
-    steps, and has kept all that are due among those that it has done.
+    steps, and has kept all that are due among those that it has done. A budget of calls may have
+    been another one too, as long as its last step is within the present one.
 
     Raises
     ------
@@ -52,6 +55,12 @@ def find(
         raise ValueError(
             f"`num_steps` must be at least the {done} steps that `checkpoint` {path} has done; got "
             f"{num_steps}."
+        )
+    spent = stored.get("spent", 0)
+    if max_calls is not None and max_calls <= spent:
+        raise ValueError(
+            f"`max_calls` must be above the {spent} calls at which `checkpoint` {path} did one "
+            f"more step; got {max_calls}."
         )
     missing = [step for step in due if step <= done and step not in kept]
     if missing:
@@ -72,6 +81,7 @@ class _Moment:
     ended: bool
     kept: Any
     counts: dict[str, int]
+    spent: int
 
 
 class Saver:
@@ -104,6 +114,7 @@ class Saver:
         self._path, self._seconds, self._spec = path, seconds, spec
         self._problem, self._run, self._kept, self._counts = problem, run, kept, counts
         self._began, self._earlier = time.perf_counter(), 0.0
+        self._spent = 0  # calls before the last step
         self._moment: _Moment | None = None
         self._written: _Moment | None = None
         self._next = -np.inf
@@ -130,7 +141,7 @@ class Saver:
         self._kept.restore(stored["kept"])
         self._counts.clear()
         self._counts.update(stored["counts"])
-        self._earlier = stored["seconds"]
+        self._earlier, self._spent = stored["seconds"], stored.get("spent", 0)
         self._next = np.inf
         self.mark()
         self._written, self._next = self._moment, time.perf_counter() + self._seconds
@@ -139,12 +150,16 @@ class Saver:
         """Note that the run stands between two steps, and write it down if the time has come."""
         if self._path is None:
             return
+        before, step = self._moment, self._run.last_step
+        if before is not None and before.step < step:
+            self._spent = cost(before.counts)
         self._moment = _Moment(
             run=self._run.memory(),
-            step=self._run.last_step,
+            step=step,
             ended=self._run.ended,
             kept=self._kept.mark(),
             counts=dict(self._counts),
+            spent=self._spent,
         )
         if time.perf_counter() >= self._next:
             self._write()
@@ -182,6 +197,7 @@ class Saver:
             "ended": moment.ended,
             "kept": self._kept.content(moment.kept),
             "counts": moment.counts,
+            "spent": moment.spent,
             "seconds": self.wall_seconds,
         }
         write(path, content)

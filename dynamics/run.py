@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from os import PathLike
 from typing import Any
 
@@ -14,16 +14,18 @@ from . import checks
 from .backend import require_current_device
 from .cells import cell_knobs
 from .checkpoints import path_of
-from .counting import counting
+from .counting import cost, counting
 from .geometries import Geometry, Mirror
 from .methods import Method
 from .namespaces import to_host
+from .nesting import nested
 from .problems import Problem
 from .progress import throttled
 from .recording import Kept, due_steps
 from .resuming import Saver, find
 from .simplex import uniform_log_weights
 from .specifying import specification
+from .status import Status
 from .stepping import Cells, Single
 from .trajectory import Trajectory
 from .types import Array
@@ -45,8 +47,9 @@ def run_method(
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
     checkpoint_seconds: float = 30.0,
+    max_calls: int | None = None,
 ) -> Trajectory:
-    """Run a method for ``num_steps`` outer steps.
+    """Run a method for ``num_steps`` outer steps, or until a budget of oracle calls is spent.
 
     Parameters
     ----------
@@ -82,12 +85,17 @@ def run_method(
         the same libraries. A finished run is only read.
     checkpoint_seconds : float
         Time between two checkpoints. It becomes longer where writing takes more than a tenth of it.
+    max_calls : int, optional
+        The run ends after the first step at which the oracle calls of a cell, start included, reach
+        this number; a call with k vectors counts k, a dense Hessian p. The status is then
+        ``max_evaluations``, which is no failure here, and the state that it ends at is kept.
 
     Returns
     -------
     Trajectory
-        ``t`` counts steps; ``oracle_counts`` counts the calls of each oracle (and of ``hessian``
-        and ``theta_star``, where exact solves are used), start included. A run whose next state
+        ``t`` counts steps; ``oracle_counts`` counts the calls of each oracle, with k vectors as k
+        (and of ``hessian``, as p, and ``theta_star``, where exact solves are used), start included.
+        A run whose next state
         would not be finite ends at the last good one, with its status and the cure: the last of
         ``t`` then, due or not, and steps that were due later are missing. With leading axes that
         holds where all cells broke; ``status`` and ``last_step`` have one entry for each cell, and
@@ -99,10 +107,10 @@ def run_method(
         For wrong arguments, a problem that lacks what the method requires, or a geometry that the
         method cannot be joined with. For a checkpoint that exists without ``resume``, is damaged,
         belongs to another run (other problem, array library, method, knobs, geometry, seed or
-        start), or that the run cannot go on from: ``num_steps`` and the steps to keep may change,
-        as long as the checkpoint has done no more steps, and has kept all that are due among those
-        that it has done. So a run can be made longer with ``save_steps``, and with ``num_saved``
-        where the steps that it has kept hold the new ones.
+        start), or that the run cannot go on from: ``num_steps``, ``max_calls`` and the steps to
+        keep may change, as long as the checkpoint has done no more steps than they allow, and has
+        kept all that are due among those that it has done. So a run can be made longer with
+        ``save_steps``, and with ``num_saved`` where the steps that it has kept hold the new ones.
     """
     geometry = check_parts(problem, method, geometry)
     num_steps = checks.integer("num_steps", num_steps, minimum=1)
@@ -112,11 +120,11 @@ def run_method(
     seconds = checks.nonnegative("checkpoint_seconds", checkpoint_seconds)
     theta, log_w, lead = _start(problem, method, theta0, w0)
     spec = specification(problem, method, geometry, seed, theta, log_w) if path else {}
-    stored = find(path, spec, num_steps, due, resume)
+    limit = None if max_calls is None else checks.integer("max_calls", max_calls, minimum=1)
+    stored = find(path, spec, num_steps, due, resume, limit)
 
     counts: Counter[str] = Counter()
-    counted = counting(problem, counts)
-    run = Cells(counted, method, geometry, lead) if lead else Single(counted, method, geometry)
+    run = _runner(problem, method, geometry, lead, counts)
     kept = Kept(run, due)
     saver = Saver(path, seconds, spec, problem, run, kept, counts)
     if stored is None or not (stored["ended"] or stored["step"] == num_steps):
@@ -126,13 +134,15 @@ def run_method(
         kept.add(is_end=run.ended)
     else:
         saver.restore(stored)
-    _march(run, num_steps, kept, saver, progress)
+    _march(
+        run, num_steps, kept, saver, progress, lambda: limit is not None and cost(counts) >= limit
+    )
     steps, thetas, logs, tail = kept.finish()
     return Trajectory(
         t=steps,
         theta=thetas,
-        status=run.status,
-        message=run.message or f"did {num_steps} steps.",
+        status=_status(run, num_steps),
+        message=_message(run, num_steps, limit),
         problem=problem,
         settings=_settings(method, geometry, num_steps, seed),
         num_evaluations=run.last_step,
@@ -152,18 +162,52 @@ def _march(
     kept: Kept,
     saver: Saver,
     progress: Callable[[float], None] | None,
+    is_spent: Callable[[], bool],
 ) -> None:
-    """Do the steps that are left; keep, save and tell."""
+    """Do the steps that are left, or that a budget allows; keep, save and tell."""
     tell = throttled(progress)
     with saver:
         tell(run.last_step / num_steps)
         for step in range(run.last_step + 1, num_steps + 1):
             if run.ended:
                 break
+            if is_spent():
+                kept.add(is_end=True)
+                break
             run.advance()
             kept.add(is_end=run.ended)
             saver.mark()
             tell(step / num_steps)
+
+
+def _runner(
+    problem: Problem,
+    method: Method,
+    geometry: Geometry,
+    lead: tuple[int, ...],
+    counts: Counter[str],
+) -> Single | Cells:
+    """Return what steps, its oracle calls counted."""
+    if not lead:
+        return Single(counting(problem, counts), method, geometry)
+    return Cells(counting(problem, counts, 1), method, geometry, lead, counts)
+
+
+def _status(run: Single | Cells, num_steps: int) -> Any:
+    """Return how a run ended: ``max_evaluations`` for what was well when its budget was spent."""
+    if run.ended or run.last_step == num_steps:
+        return run.status
+    spent = np.where(np.equal(run.status, Status.ok), Status.max_evaluations, run.status)
+    return spent.astype(np.int8) if isinstance(run, Cells) else Status(int(spent))
+
+
+def _message(run: Single | Cells, num_steps: int, limit: int | None) -> str:
+    """Return how a run ended, in words."""
+    if run.message:
+        return run.message
+    if run.last_step == num_steps:
+        return f"did {num_steps} steps."
+    return f"did {run.last_step} steps; their oracle calls reached `max_calls` ({limit})."
 
 
 def check_parts(problem: Any, method: Any, geometry: Any) -> Geometry:
@@ -181,12 +225,8 @@ def check_parts(problem: Any, method: Any, geometry: Any) -> Geometry:
     problem.require(method.requires, type(method).__name__)
     if geometry is None:
         return method.geometries[0]() if method.geometries else Mirror()
-    if method.geometries and not isinstance(geometry, method.geometries):
-        valid = ", ".join(f"geometries.{kind.__name__}" for kind in method.geometries)
-        raise ValueError(
-            f"`geometry` must be one of {valid} for methods.{type(method).__name__}; "
-            f"got {geometry!r}."
-        )
+    for part in nested(method):
+        part.check_geometry(geometry)
     return geometry
 
 
@@ -195,10 +235,19 @@ def _settings(method: Method, geometry: Geometry, num_steps: int, seed: int) -> 
     return {
         "kind": "method",
         "method": type(method).__name__,
-        "knobs": asdict(method),
+        "knobs": _knobs(method),
         "geometry": repr(geometry),
         "num_steps": num_steps,
         "seed": seed,
+    }
+
+
+def _knobs(part: Any) -> dict[str, Any]:
+    """Return the knobs of a method; those of a part within tell its ``kind`` too."""
+    found = {f.name: getattr(part, f.name) for f in fields(part)}
+    return {
+        name: {"kind": type(value).__name__} | _knobs(value) if is_dataclass(value) else value
+        for name, value in found.items()
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,8 @@ class Cells:
     ----------
     lead : tuple of int
         The leading axes of theta, weights and knobs together.
+    counts : Counter, optional
+        Where ``problem`` counts its calls: what is repeated to find culprits counts once.
 
     Attributes
     ----------
@@ -110,8 +113,14 @@ class Cells:
     """
 
     def __init__(
-        self, problem: Problem, method: Method, geometry: Geometry, lead: tuple[int, ...]
+        self,
+        problem: Problem,
+        method: Method,
+        geometry: Geometry,
+        lead: tuple[int, ...],
+        counts: Counter[str] | None = None,
     ) -> None:
+        self._counts: Counter[str] = Counter() if counts is None else counts
         self._problem, self._geometry, self._lead = problem, geometry, lead
         self._whole = self._method = flatten_knobs(method, lead)
         self._state: Any = None
@@ -222,14 +231,17 @@ class Cells:
 
     def _all_or_each(self, act: Callable[[Method, State], State], step: int) -> State:
         """Return the new state of all cells; where that raises, find out and retire culprits."""
+        before = Counter(self._counts)
         try:
             return act(self._method, self._state)
         except FAULTS:
             pass
         parts: list[State] = []
         faults: list[Fault | None] = []
+        dearest = Counter(before)
         for cell in range(self._live.size):
             alone = np.array([cell])
+            self._set_counts(before)
             try:
                 part = act(
                     take_knobs(self._method, alone), take_cells(self._problem, self._state, alone)
@@ -238,8 +250,15 @@ class Cells:
                 faults.append(None)
             except FAULTS as error:
                 faults.append(_unsolved(error, step))
+            dearest |= self._counts
+        self._set_counts(dearest)
         self._retire(faults)
         return join_cells(self._problem, parts) if parts else self._state
+
+    def _set_counts(self, counts: Counter[str]) -> None:
+        """Set the numbers of calls."""
+        self._counts.clear()
+        self._counts.update(counts)
 
     def _retire(self, faults: list[Fault | None]) -> None:
         """End the cells with a fault, with their present state.

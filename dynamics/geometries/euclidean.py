@@ -19,6 +19,10 @@ class _Weights(Geometry):
     def start(self, log_w0: Array) -> Array:
         return array_namespace(log_w0).exp(log_w0)
 
+    @property
+    def can_vanish(self) -> bool:
+        return True
+
     def log_weights(self, s: Array) -> Array:
         return _log(s)
 
@@ -61,6 +65,9 @@ class ClippedNormalised(_Weights):
         return xp.where(
             total > 0, clipped / xp.where(total > 0, total, xp.ones_like(total)), uniform
         )
+
+    def fresh(self, s: Array, g: Array) -> Array:
+        return self.step(array_namespace(g).zeros_like(g), g, 1.0)
 
 
 def _log(w: Array) -> Array:

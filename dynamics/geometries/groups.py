@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from .. import checks
 from ..types import Array
-from .base import Geometry
+from .base import Geometry, Wrapper, check_inner
 from .logits import Mirror
 
 __all__ = ["Groups"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Groups(Geometry):
+class Groups(Wrapper):
     r"""One weight for each group of samples, moved by another geometry.
 
     .. math::
@@ -49,6 +49,8 @@ class Groups(Geometry):
     groups: Any
     inner: Geometry = Mirror()  # noqa: RUF009 (frozen, hence safe to share)
 
+    has_state_per_sample: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         groups = checks.labels("groups", self.groups)
         sizes = np.bincount(groups)
@@ -57,9 +59,10 @@ class Groups(Geometry):
                 f"`groups` must use every label from 0 to {sizes.size - 1}; "
                 f"got no sample of group {int(np.argmin(sizes))}."
             )
-        if not isinstance(self.inner, Geometry) or isinstance(self.inner, Groups):
+        check_inner(self.inner)
+        if any(isinstance(layer, Groups) for layer in self.inner.layers):
             raise TypeError(
-                f"`inner` must be a geometry such as geometries.Mirror(); got {self.inner!r}."
+                f"`inner` must be a geometry that holds no other groups; got {self.inner!r}."
             )
         groups.setflags(write=False)
         object.__setattr__(self, "groups", groups)
@@ -100,20 +103,29 @@ class Groups(Geometry):
         sizes = self._like(self.sizes, s)
         return self.lift(self.inner.weights(s) / sizes)
 
+    def state_size(self, num_samples: int) -> int:
+        return self.inner.state_size(self.sizes.size)
+
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
         return self.inner.step(s, self.mean(g), eta)
+
+    def fresh(self, s: Array, g: Array) -> Array:
+        return self.inner.fresh(s, self.mean(g))
 
     def lift(self, values: Array) -> Array:
         """Return ``values (..., K)`` of the groups at their samples, ``(..., n)``."""
         xp = array_namespace(values)
-        return xp.take(values, xp.asarray(self.groups, device=values.device), axis=-1)
+        return xp.take(values, self._labels(values), axis=-1)
 
     def mean(self, g: Array) -> Array:
         """Return the mean over each group of ``g (..., n)``, ``(..., K)``."""
         xp = array_namespace(g)
-        labels = xp.asarray(self.groups, device=g.device)
-        member = labels[:, None] == xp.arange(self.sizes.size, device=g.device)[None, :]
+        member = self._labels(g)[:, None] == xp.arange(self.sizes.size, device=g.device)[None, :]
         return (g @ xp.astype(member, g.dtype)) / self._like(self.sizes, g)
+
+    def _labels(self, like: Array) -> Array:
+        # a copy: torch warns of arrays that it could not write into
+        return array_namespace(like).asarray(np.array(self.groups), device=like.device)
 
     def _log_sizes(self, like: Array) -> Array:
         return self._like(np.log(self.sizes), like)

@@ -50,6 +50,12 @@ class SoftmaxLogits(Geometry):
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
         return s - eta * self.pull(s, g)
 
+    def logits(self, s: Array) -> Array:
+        return s
+
+    def with_logits(self, s: Array, logits: Array) -> Array:
+        return logits
+
     def pull(self, s: Array, g: Array) -> Array:
         r"""Return :math:`(\partial w/\partial s)^\top g = P(w) g`."""
         return apply_metric(self.weights(s), g)
@@ -103,7 +109,19 @@ class Sigmoid(Geometry):
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
         return s - eta * self.pull(s, g)
 
+    def logits(self, s: Array) -> Array:
+        return s
+
+    def with_logits(self, s: Array, logits: Array) -> Array:
+        return logits
+
     def pull(self, s: Array, g: Array) -> Array:
         r"""Return :math:`(\partial w/\partial s)^\top g = D g`."""
         w = self.weights(s)
         return w * (1.0 - w / self._cap(s)) * g
+
+    def raised(self, s: Array, least: float) -> Array:
+        """Return the state with weights below ``least`` raised to it."""
+        xp, share = array_namespace(s), least / self._cap(s)
+        bound = xp.full_like(s, math.log(share) - math.log1p(-share))
+        return xp.where(s < bound, bound, s)

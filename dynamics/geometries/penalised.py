@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from .. import checks
 from ..simplex import normalise_log
 from ..types import Array
-from .base import Geometry
-from .euclidean import ClippedNormalised, Projection
+from .base import Geometry, Wrapper, check_inner
 from .logits import Mirror, Sigmoid
 
 __all__ = ["Penalised"]
 
 
 @dataclass(frozen=True)
-class Penalised(Geometry):
+class Penalised(Wrapper):
     r"""Another geometry, whose field gains the gradient of a penalty on the weights.
 
     .. math::
@@ -61,37 +60,34 @@ class Penalised(Geometry):
     def __post_init__(self) -> None:
         checks.nonnegative("entropy", self.entropy)
         checks.nonnegative("l2", self.l2)
-        if not isinstance(self.inner, Geometry):
-            raise TypeError(
-                f"`inner` must be a geometry such as Mirror(); got {type(self.inner).__name__}."
-            )
+        check_inner(self.inner)
         if checks.flag("implicit", self.implicit) and not isinstance(self.inner, Mirror):
             raise ValueError(f"`implicit` needs Mirror() as `inner`; got {self.inner!r}.")
-        if isinstance(self.inner, Sigmoid):
+        if isinstance(self.inner.core, Sigmoid):
             raise ValueError(
                 "`inner` must keep the sum of the weights; got Sigmoid(), under which a constant "
                 "in the penalty's gradient counts."
             )
-        if self.entropy > 0 and isinstance(self.inner, Projection | ClippedNormalised):
+        if self.entropy > 0 and self.inner.can_vanish:
             raise ValueError(
                 f"`entropy` must be 0 with {type(self.inner).__name__}(), whose weights can be "
                 f"exactly 0; got {self.entropy}."
             )
 
-    def start(self, log_w0: Array) -> Array:
-        return self.inner.start(log_w0)
-
-    def log_weights(self, s: Array) -> Array:
-        return self.inner.log_weights(s)
-
-    def weights(self, s: Array) -> Array:
-        return self.inner.weights(s)
-
     def step(self, s: Array, g: Array, eta: Array | float) -> Array:
-        if self.l2 > 0:
-            g = g + (self.l2 * g.shape[-1]) * self.weights(s)
         if self.implicit:
-            return normalise_log(self.inner.step(s, g, eta) / (1.0 + eta * self.entropy))
-        if self.entropy > 0:
-            g = g + self.entropy * self.log_weights(s)
-        return self.inner.step(s, g, eta)
+            moved = self.inner.step(s, self._with_l2(s, g), eta)
+            return normalise_log(moved / (1.0 + eta * self.entropy))
+        return self.inner.step(s, self._penalised(s, g), eta)
+
+    def pull(self, s: Array, g: Array) -> Array:
+        return self.inner.pull(s, self._penalised(s, g))
+
+    def _penalised(self, s: Array, g: Array) -> Array:
+        """Return g with the gradients of both penalties."""
+        g = self._with_l2(s, g)
+        return g + self.entropy * self.log_weights(s) if self.entropy > 0 else g
+
+    def _with_l2(self, s: Array, g: Array) -> Array:
+        """Return g with the gradient of the l2 penalty."""
+        return g + (self.l2 * g.shape[-1]) * self.weights(s) if self.l2 > 0 else g

@@ -8,6 +8,7 @@ from .bsvrb import BSVRB
 from .exact import Exact
 from .forward import ForwardMode, RealTimeForward
 from .implicit import ConjugateGradient, Neumann
+from .inner_loop import InnerLoop
 from .joint import Joint
 from .learning_to_reweight import LearningToReweight
 from .lvhba import LVHBA
@@ -30,6 +31,7 @@ __all__ = [
     "Exact",
     "F2SA",
     "ForwardMode",
+    "InnerLoop",
     "Joint",
     "LearningToReweight",
     "LVHBA",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -23,16 +23,20 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
+from .stationary import solved_theta
 
 __all__ = [
     "ORDERS",
     "Method",
     "State",
+    "gradient_step",
     "in_order",
     "positive_rate",
     "random_rows",
     "rate",
     "rates",
+    "refuse_batches",
+    "refuse_layer",
     "remembering",
     "step_size",
 ]
@@ -83,13 +87,31 @@ class Method(ABC):
     """Optional answers of a problem that the method cannot do without."""
 
     geometries: ClassVar[tuple[type[Geometry], ...]] = ()
-    """Geometries that the method can be joined with, the first by default; empty means all."""
+    """Core geometries that the method can be joined with, the first by default; empty: all."""
 
     shared: ClassVar[tuple[str, ...]] = ()
     """Knobs that may be arrays without running over the leading axes."""
 
+    points: ClassVar[tuple[str, ...]] = ("theta",)
+    """Fields of the state that inner steps move along gradients; momentum carries them on."""
+
     def __post_init__(self) -> None:
         checks.choice("order", self.order, ORDERS)
+
+    def check_geometry(self, geometry: Geometry) -> None:
+        """Refuse a geometry that the method cannot be joined with.
+
+        Raises
+        ------
+        ValueError
+            With the geometries that it can be joined with, or the reason and the cure.
+        """
+        if self.geometries and not isinstance(geometry.core, self.geometries):
+            valid = ", ".join(f"geometries.{kind.__name__}" for kind in self.geometries)
+            raise ValueError(
+                f"`geometry` must be one of {valid} for methods.{type(self).__name__}; "
+                f"got {geometry!r}."
+            )
 
     @abstractmethod
     def init(
@@ -101,12 +123,70 @@ class Method(ABC):
     def step(self, problem: Problem, geometry: Geometry, state: Any) -> Any:
         """Return the next state; a pure function of the old one."""
 
+    @property
+    def ignores_start(self) -> str:
+        """Why a step does not begin at the inner points of the state; empty where it does."""
+        return ""
+
+    def relax(self, problem: Problem, geometry: Geometry, state: Any) -> Any:
+        """Return the state after one more inner step at the present weights.
+
+        Weights and the number of steps stay. The step is that which :meth:`step` does, here one of
+        the gradient; mini-batches are those of the state's seed and step.
+        """
+        w, rho = geometry.weights(state.outer), step_size(problem, getattr(self, "rho", None))
+        return replace(state, theta=gradient_step(problem, state.theta, w, rho))
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: Any, num_steps: int | None = None
+    ) -> Any:
+        """Return the state whose inner points are at rest for the present weights.
+
+        Parameters
+        ----------
+        num_steps : int, optional
+            So many steps of Newton's method for what is not linear in a point, in place of all;
+            equations that are linear are always solved.
+
+        Raises
+        ------
+        ConvergenceError
+            When a point is not found.
+        """
+        w = geometry.weights(state.outer)
+        return replace(state, theta=solved_theta(problem, state.theta, w, num_steps))
+
     @abstractmethod
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         r"""Return the field ``(..., n)`` that the method uses at a point, in the scale of Psi.
 
         Points that it carries beside theta are solved for at w.
         """
+
+
+def gradient_step(problem: Problem, theta: Array, w: Array, rho: Any) -> Array:
+    """Return ``theta - rho grad G(theta, w)``, the inner step of most methods."""
+    return theta - rho * problem.train_grad(theta, w)
+
+
+def refuse_layer(method: Method, geometry: Geometry, kind: type[Geometry], why: str) -> None:
+    """Refuse a geometry with a layer of the given kind; ``why`` holds the reason and the cure."""
+    if any(isinstance(layer, kind) for layer in geometry.layers):
+        raise ValueError(
+            f"`geometry` must not hold {kind.__name__} for methods.{type(method).__name__}: {why}; "
+            f"got {geometry!r}."
+        )
+
+
+def refuse_batches(method: Method, geometry: Geometry, batch_size: int | None) -> None:
+    """Refuse mini-batches where a state on a batch is no part of the state."""
+    mixing = [layer for layer in geometry.layers if not layer.has_state_per_sample]
+    if batch_size is not None and mixing:
+        kind = type(mixing[0]).__name__
+        raise ValueError(
+            f"`batch_size` must be None for methods.{type(method).__name__}, whose weights live on "
+            f"the batch, with {kind}, whose state does not; got {batch_size}."
+        )
 
 
 def in_order(

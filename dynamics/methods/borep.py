@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from ..geometries import Geometry, Sigmoid
 from ..linalg import norm
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rate, step_size
+from .base import Method, State, gradient_step, in_order, rate, step_size
 from .batches import Batch, check_batch_size, draw_batch
-from .value_gap import project_ball
+from .value_gap import project_ball, solved_in_ball
 
 __all__ = ["BOREP", "BOREPState"]
 
@@ -91,14 +91,15 @@ class BOREP(Method):
     num_warmup: int = 100
     batch_size: int | None = None
 
+    points: ClassVar[tuple[str, ...]] = ("theta", "adjoint")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("rho", "rho_adjoint"):
             if getattr(self, name) is not None:
                 rate(name, getattr(self, name))
         rate("eta", self.eta)
-        if checks.nonnegative("momentum", self.momentum) >= 1:
-            raise ValueError(f"`momentum` must be < 1; got {self.momentum}.")
+        checks.share("momentum", self.momentum)
         if self.norm is not None and (np.ndim(self.norm) or self.norm not in (2, math.inf)):
             raise ValueError(f"`norm` must be math.inf, 2 or None; got {self.norm!r}.")
         checks.nonnegative("decay", self.decay)
@@ -112,9 +113,9 @@ class BOREP(Method):
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
     ) -> BOREPState:
-        w, rho = geometry.weights(outer), step_size(problem, self.rho)
+        w, whole = geometry.weights(outer), self._whole(problem)
         for _ in range(self.num_warmup):
-            theta = project_ball(theta - rho * problem.train_grad(theta, w), self.radius)
+            theta = self._descend(problem, whole, theta, w)
         adjoint = problem.adjoint(theta, w)
         momentum = -problem.per_sample_jvp(theta, adjoint)
         return BOREPState(
@@ -122,8 +123,6 @@ class BOREP(Method):
         )
 
     def step(self, problem: Problem, geometry: Geometry, state: BOREPState) -> BOREPState:
-        rho = step_size(problem, self.rho)
-        rho_v = rho if self.rho_adjoint is None else step_size(problem, self.rho_adjoint)
         eta = step_size(problem, self.eta) * (state.step + 1.0) ** -self.decay
         steps = self.num_inner_steps if state.step % self.period == 0 else 0
         momentum = state.momentum
@@ -131,12 +130,11 @@ class BOREP(Method):
 
         def move_inner(inner: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
             theta, v = inner
-            weights, part = geometry.weights(outer), batch.problem
-            v = v - rho_v * (part.hvp(theta, batch.weights(weights), v) - part.val_grad(theta))
+            weights = geometry.weights(outer)
+            v = self._follow(problem, batch, theta, v, weights)
             for k in range(steps):
                 draw = batch if self.num_inner_steps == 1 else self._batch(problem, state, k)
-                slope = draw.problem.train_grad(theta, draw.weights(weights))
-                theta = project_ball(theta - rho * slope, self.radius)
+                theta = self._descend(problem, draw, theta, weights)
             return theta, v
 
         def move_outer(inner: tuple[Array, Array], outer: Array) -> Array:
@@ -144,7 +142,7 @@ class BOREP(Method):
             theta, v = inner
             field = batch.field(-batch.problem.per_sample_jvp(theta, v))
             momentum = self.momentum * state.momentum + (1.0 - self.momentum) * field
-            return geometry.step(outer, self._unit(problem, geometry, outer, momentum), eta)
+            return geometry.step(outer, self.unit(problem, geometry, outer, momentum), eta)
 
         (theta, adjoint), outer = in_order(
             self.order, (state.theta, state.adjoint), state.outer, move_inner, move_outer
@@ -158,8 +156,41 @@ class BOREP(Method):
             momentum=momentum,
         )
 
+    def relax(self, problem: Problem, geometry: Geometry, state: BOREPState) -> BOREPState:
+        batch, w = self._batch(problem, state, 0), geometry.weights(state.outer)
+        v = self._follow(problem, batch, state.theta, state.adjoint, w)
+        return replace(state, theta=self._descend(problem, batch, state.theta, w), adjoint=v)
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: BOREPState, num_steps: int | None = None
+    ) -> BOREPState:
+        if self.radius is None:
+            state = super().settle(problem, geometry, state, num_steps)
+        w = geometry.weights(state.outer)
+        if self.radius is not None:
+            theta = solved_in_ball(problem, state.theta, w, 0.0, self.radius)
+            state = replace(state, theta=theta)
+        return replace(state, adjoint=problem.adjoint(state.theta, w, guess=state.adjoint))
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         return problem.hypergradient(theta, w)
+
+    def _descend(self, problem: Problem, batch: Batch, theta: Array, w: Array) -> Array:
+        """Return theta after one step on a batch."""
+        rho = step_size(problem, self.rho)
+        theta = gradient_step(batch.problem, theta, batch.weights(w), rho)
+        return project_ball(theta, self.radius)
+
+    def _follow(self, problem: Problem, batch: Batch, theta: Array, v: Array, w: Array) -> Array:
+        """Return v after one step on a batch."""
+        rho = self.rho if self.rho_adjoint is None else self.rho_adjoint
+        part = batch.problem
+        error = part.hvp(theta, batch.weights(w), v) - part.val_grad(theta)
+        return v - step_size(problem, rho) * error
+
+    def _whole(self, problem: Problem) -> Batch:
+        """Return all samples."""
+        return Batch(problem=problem, num_samples=problem.num_samples, rows=None)
 
     def _batch(self, problem: Problem, state: State, k: int) -> Batch:
         """Return the k-th mini-batch of this step; one for everything where N = 1."""
@@ -167,12 +198,12 @@ class BOREP(Method):
         key = replace(state, step=state.step * (count + 1) + min(k, count))
         return draw_batch(problem, key, self.batch_size)
 
-    def _unit(self, problem: Problem, geometry: Geometry, outer: Array, m: Array) -> Array:
+    def unit(self, problem: Problem, geometry: Geometry, outer: Array, m: Array) -> Array:
         """Return m centred and divided by its norm, 0 where that is 0."""
         if self.norm is None:
             return m
         xp, w = problem.xp, geometry.weights(outer)
-        if not isinstance(geometry, Sigmoid):
+        if not isinstance(geometry.core, Sigmoid):
             m = m - xp.sum(w * m, axis=-1, keepdims=True)
         size = norm(m) if self.norm == 2 else xp.max(xp.abs(m), axis=-1, keepdims=True)
         return m / xp.where(size > 0, size, xp.ones_like(size))

@@ -11,7 +11,7 @@ the steps at which a block was left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from .. import checks
@@ -134,6 +134,11 @@ class BSVRB(Method):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), minimum=1)
 
+    @property
+    def points(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Theta, and v where it moves by steps."""
+        return ("theta",) if self.track_hessian else ("theta", "adjoint")
+
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
     ) -> BSVRBState:
@@ -170,9 +175,7 @@ class BSVRB(Method):
 
     def step(self, problem: Problem, geometry: Geometry, state: BSVRBState) -> BSVRBState:
         eta = step_size(problem, self.eta)
-        parts = _blocks(problem)
-        drawn = random_rows(state, len(parts), self._num_sampled(len(parts)), BLOCK_STREAM)
-        sampled = {int(b): draw_batch(parts[b][0], state, self.batch_size) for b in drawn}
+        sampled = self._sample(problem, state)
         averages: dict[str, Array] = {}
 
         def move_inner(inner: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
@@ -202,8 +205,28 @@ class BSVRB(Method):
             **averages,
         )
 
+    def relax(self, problem: Problem, geometry: Geometry, state: BSVRBState) -> BSVRBState:
+        point = _Point(state.theta, state.adjoint, geometry.weights(state.outer))
+        sampled = self._sample(problem, state)
+        theta, adjoint, averages = self._inner(problem, state, point, sampled)
+        return replace(state, theta=theta, adjoint=adjoint, **averages)
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: BSVRBState, num_steps: int | None = None
+    ) -> BSVRBState:
+        """Return the state at rest; its averages start again at exact values there."""
+        state = super().settle(problem, geometry, state, num_steps)
+        fresh = self.init(problem, geometry, state.theta, state.outer, state.seed)
+        return replace(fresh, step=state.step)
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         return problem.hypergradient(theta, w)
+
+    def _sample(self, problem: Problem, state: State) -> dict[int, Batch]:
+        """Return the blocks drawn for a step, with a mini-batch of each."""
+        parts = _blocks(problem)
+        drawn = random_rows(state, len(parts), self._num_sampled(len(parts)), BLOCK_STREAM)
+        return {int(b): draw_batch(parts[b][0], state, self.batch_size) for b in drawn}
 
     def _num_sampled(self, num_blocks: int) -> int:
         """Return I."""

@@ -45,6 +45,10 @@ class Exact(Method):
         rate("eta", self.eta)
         checks.positive("tol", self.tol)
 
+    @property
+    def ignores_start(self) -> str:
+        return "it solves for theta at every step"
+
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
     ) -> JointState:
@@ -61,6 +65,10 @@ class Exact(Method):
         return JointState(
             theta=theta, outer=outer, step=state.step + 1, seed=state.seed, adjoint=adjoint
         )
+
+    def relax(self, problem: Problem, geometry: Geometry, state: JointState) -> JointState:
+        """Return the state: theta is solved for."""
+        return state
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         return problem.outer_grad(w, tol=self.tol) + problem.xp.zeros_like(theta[..., :1])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
 
 from ..geometries import Geometry
+from ..linalg import cg
 from ..problems import Problem
+from ..status import ConvergenceError
 from ..types import Array
-from .base import Method, State, in_order, rates, step_size
+from .base import Method, State, gradient_step, in_order, rates, step_size
 from .unrolled import Unrolled
 
-__all__ = ["ForwardMode", "RealTimeForward", "RealTimeState"]
+__all__ = ["ForwardMode", "RealTimeForward", "RealTimeState", "response"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +46,7 @@ class ForwardMode(Unrolled):
     def respond(self, problem: Problem, theta: Array, w: Array, rho: Any) -> tuple[Array, Array]:
         tangents = _no_tangents(problem, theta, w)
         for _ in range(self.num_inner_steps):
-            moved = theta - rho * problem.train_grad(theta, w)
-            tangents, theta = _advance(problem, theta, w, tangents, rho), moved
+            theta, tangents = _inner(problem, theta, tangents, w, rho)
         return theta, _pull(problem, tangents, theta)
 
 
@@ -87,6 +89,8 @@ class RealTimeForward(Method):
     rho: Any = None
     eta: Any = 1e-2
 
+    points: ClassVar[tuple[str, ...]] = ("theta", "tangents")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         rates(self, "rho", "eta")
@@ -101,9 +105,7 @@ class RealTimeForward(Method):
         rho, eta = step_size(problem, self.rho), step_size(problem, self.eta)
 
         def move_inner(inner: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
-            (theta, tangents), w = inner, geometry.weights(outer)
-            moved = theta - rho * problem.train_grad(theta, w)
-            return moved, _advance(problem, theta, w, tangents, rho)
+            return _inner(problem, *inner, geometry.weights(outer), rho)
 
         def move_outer(inner: tuple[Array, Array], outer: Array) -> Array:
             theta, tangents = inner
@@ -115,6 +117,22 @@ class RealTimeForward(Method):
         return RealTimeState(
             theta=theta, outer=outer, step=state.step + 1, seed=state.seed, tangents=tangents
         )
+
+    def relax(self, problem: Problem, geometry: Geometry, state: RealTimeState) -> RealTimeState:
+        w, rho = geometry.weights(state.outer), step_size(problem, self.rho)
+        theta, tangents = _inner(problem, state.theta, state.tangents, w, rho)
+        return replace(state, theta=theta, tangents=tangents)
+
+    def settle(
+        self,
+        problem: Problem,
+        geometry: Geometry,
+        state: RealTimeState,
+        num_steps: int | None = None,
+    ) -> RealTimeState:
+        state = super().settle(problem, geometry, state, num_steps)
+        tangents = response(problem, state.theta, geometry.weights(state.outer), state.tangents)
+        return replace(state, tangents=tangents)
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         """Return Psi, the field where the tangents have settled."""
@@ -128,14 +146,43 @@ def _no_tangents(problem: Problem, theta: Array, w: Array) -> Array:
     return 0.0 * (theta[..., None, :] + w[..., :1, None]) * ones
 
 
-def _advance(problem: Problem, theta: Array, w: Array, tangents: Array, rho: Any) -> Array:
-    r"""Return the rows of :math:`Z - \rho(HZ + J)`, shape ``(..., n, p)``."""
+def response(problem: Problem, theta: Array, w: Array, guess: Array) -> Array:
+    r"""Return the rows :math:`\partial\theta^\star/\partial w_i = -H^{-1}\nabla l_i(\theta)`.
+
+    Shape ``(..., n, p)``, by conjugate gradients from a guess.
+
+    Raises
+    ------
+    ConvergenceError
+        When they do not reach round-off.
+    """
+    b = 0.0 * guess - _rows(problem, theta)
+    product = partial(problem.hvp, theta[..., None, :], w[..., None, :])
+    tol = max(1e-12, 10.0 * float(problem.xp.finfo(b.dtype).eps))
+    result = cg(product, b, guess=guess, tol=tol)
+    if not result.converged:
+        worst = float(problem.xp.max(result.residual))
+        raise ConvergenceError(
+            f"the response of theta stopped at a relative residual of {worst:.1e}; raise `ridge`."
+        )
+    return result.x
+
+
+def _inner(
+    problem: Problem, theta: Array, tangents: Array, w: Array, rho: Any
+) -> tuple[Array, Array]:
+    r"""Return theta and the rows of :math:`Z - \rho(HZ + J)`, ``(..., n, p)``, after one step."""
+    point = theta[..., None, :]
+    speed = rho if isinstance(rho, float) else rho[..., None]
+    slope = problem.hvp(point, w[..., None, :], tangents) + _rows(problem, theta)
+    return gradient_step(problem, theta, w, rho), tangents - speed * slope
+
+
+def _rows(problem: Problem, theta: Array) -> Array:
+    r"""Return the rows :math:`\nabla l_i(\theta)`, shape ``(..., n, p)``, by p jvps at once."""
     xp = problem.xp
     eye = xp.eye(problem.num_params, dtype=theta.dtype, device=theta.device)
-    point = theta[..., None, :]
-    grads = xp.matrix_transpose(problem.per_sample_jvp(point, eye))
-    rho = rho if isinstance(rho, float) else rho[..., None]
-    return tangents - rho * (problem.hvp(point, w[..., None, :], tangents) + grads)
+    return xp.matrix_transpose(problem.per_sample_jvp(theta[..., None, :], eye))
 
 
 def _pull(problem: Problem, tangents: Array, theta: Array) -> Array:

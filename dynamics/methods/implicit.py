@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from .. import checks
@@ -13,7 +13,8 @@ from ..linalg import cg
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, rates, step_size
-from .batches import check_batch_size, draw_batch
+from .batches import Batch, check_batch_size, draw_batch
+from .stationary import stationary
 
 __all__ = ["ConjugateGradient", "Implicit", "ImplicitState", "Neumann"]
 
@@ -78,10 +79,9 @@ class Implicit(Method):
         part = batch.problem
 
         def move_theta(theta: Array, outer: Array) -> Array:
-            w = batch.weights(geometry.weights(outer))
+            w = geometry.weights(outer)
             for _ in range(self.num_inner_steps):
-                grad = part.train_grad(theta, w) + self.pull(theta, state.reference)
-                theta = theta - rho * grad
+                theta = self._descend(problem, batch, theta, w, state.reference)
             return theta
 
         adjoint = state.adjoint
@@ -106,6 +106,18 @@ class Implicit(Method):
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         rho = step_size(problem, self.rho)
         return -problem.per_sample_jvp(theta, self.adjoint(problem, theta, w, rho, None))
+
+    def relax(self, problem: Problem, geometry: Geometry, state: ImplicitState) -> ImplicitState:
+        batch, w = draw_batch(problem, state, self.batch_size), geometry.weights(state.outer)
+        theta = self._descend(problem, batch, state.theta, w, state.reference)
+        return replace(state, theta=theta)
+
+    def _descend(
+        self, problem: Problem, batch: Batch, theta: Array, w: Array, reference: Array
+    ) -> Array:
+        """Return theta after one inner step on a batch."""
+        slope = batch.problem.train_grad(theta, batch.weights(w)) + self.pull(theta, reference)
+        return theta - step_size(problem, self.rho) * slope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +199,24 @@ class ConjugateGradient(Implicit):
 
     def pull(self, theta: Array, reference: Array) -> Array | float:
         return self.prox * (theta - reference) if self.prox else 0.0
+
+    def settle(
+        self,
+        problem: Problem,
+        geometry: Geometry,
+        state: ImplicitState,
+        num_steps: int | None = None,
+    ) -> ImplicitState:
+        if not self.prox:
+            return super().settle(problem, geometry, state, num_steps)
+        w = geometry.weights(state.outer)
+        theta = stationary(
+            lambda x: problem.train_grad(x, w) + self.pull(x, state.reference),
+            state.theta,
+            product=lambda x, v: problem.hvp(x, w, v) + self.prox * v,
+            num_steps=num_steps,
+        )
+        return replace(state, theta=theta)
 
     def adjoint(
         self, problem: Problem, theta: Array, w: Array, rho: Any, guess: Array | None

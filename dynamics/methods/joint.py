@@ -9,7 +9,7 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rates, step_size
+from .base import Method, State, gradient_step, in_order, rates, step_size
 
 __all__ = ["Joint", "JointState"]
 
@@ -68,7 +68,7 @@ class Joint(Method):
         adjoint = state.adjoint
 
         def move_theta(theta: Array, outer: Array) -> Array:
-            return theta - rho * problem.train_grad(theta, geometry.weights(outer))
+            return gradient_step(problem, theta, geometry.weights(outer), rho)
 
         def move_outer(theta: Array, outer: Array) -> Array:
             nonlocal adjoint

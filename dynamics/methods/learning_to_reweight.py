@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from .. import checks
-from ..geometries import ClippedNormalised, Geometry
+from ..geometries import ClippedNormalised, Geometry, Penalised
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rates, step_size
+from .base import (
+    Method,
+    State,
+    gradient_step,
+    in_order,
+    rates,
+    refuse_batches,
+    refuse_layer,
+    step_size,
+)
 from .batches import Batch, check_batch_size, draw_batch
 from .lookahead import lookahead_field
+from .stationary import solved_theta
 
 __all__ = ["L2RState", "LearningToReweight"]
 
 Weights = tuple[Array, Array]
-"""Weights of all samples, and whether any was positive when they were computed."""
+"""State of the weights, and whether any was positive when they were computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +64,9 @@ class LearningToReweight(Method):
     normalised steps do not shrink: hence ``decay``. The default order is "w_first" (in the others
     theta follows the weights of the step before). One step costs two ``train_grad``, one
     ``val_grad`` and one ``per_sample_jvp``. Defined for every problem, with geometry
-    `ClippedNormalised`. Ren et al. (2018), arXiv 1803.09050; S. Li's (4) has the sign of the step
-    wrong and leaves out the clipping and the sum.
+    `ClippedNormalised`, also inside `Mixed`, `Floored`, `Averaged` and `Groups`; on a mini-batch
+    the first two act on the batch alone. Ren et al. (2018), arXiv 1803.09050; S. Li's (4) has the
+    sign of the step wrong and leaves out the clipping and the sum.
 
     Parameters
     ----------
@@ -81,6 +92,12 @@ class LearningToReweight(Method):
         checks.nonnegative("decay", self.decay)
         check_batch_size(self.batch_size)
 
+    def check_geometry(self, geometry: Geometry) -> None:
+        super().check_geometry(geometry)
+        why = "it starts from no weights at every step, where a penalty has no slope; use Mixed"
+        refuse_layer(self, geometry, Penalised, why)
+        refuse_batches(self, geometry, self.batch_size)
+
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
     ) -> L2RState:
@@ -89,21 +106,22 @@ class LearningToReweight(Method):
 
     def step(self, problem: Problem, geometry: Geometry, state: L2RState) -> L2RState:
         xp = problem.xp
-        rho = step_size(problem, self.rho) / (1.0 + self.decay * state.step) ** 0.5
+        rho = self._rho(problem, state)
         batch = draw_batch(problem, state, self.batch_size, all_val=True)
 
         def move_theta(theta: Array, weights: Weights) -> Array:
-            w, active = weights
+            outer, active = weights
             if self.order == "w_first":  # the weights live on this batch
-                return theta - rho * batch.problem.train_grad(theta, active * batch.take(w))
-            return theta - rho * problem.train_grad(theta, active * w)
+                w = geometry.weights(batch.take(outer))
+                return gradient_step(batch.problem, theta, active * w, rho)
+            return gradient_step(problem, theta, active * geometry.weights(outer), rho)
 
         def move_outer(theta: Array, weights: Weights) -> Weights:
             field = self._field(batch, theta, rho)
-            fresh = batch.spread(geometry.step(xp.zeros_like(field), field, 1.0))
+            fresh = batch.spread(geometry.fresh(batch.take(weights[0]), field))
             active = xp.any(field < 0, axis=-1, keepdims=True)
-            w = xp.where(active, fresh, weights[0])
-            return w, xp.astype(active, w.dtype)
+            outer = xp.where(active, fresh, weights[0])
+            return outer, xp.astype(active, outer.dtype)
 
         theta, (outer, active) = in_order(
             self.order, state.theta, (state.outer, state.active), move_theta, move_outer
@@ -112,13 +130,27 @@ class LearningToReweight(Method):
             theta=theta, outer=outer, step=state.step + 1, seed=state.seed, active=active
         )
 
+    def relax(self, problem: Problem, geometry: Geometry, state: L2RState) -> L2RState:
+        w, rho = state.active * geometry.weights(state.outer), self._rho(problem, state)
+        return replace(state, theta=gradient_step(problem, state.theta, w, rho))
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: L2RState, num_steps: int | None = None
+    ) -> L2RState:
+        w = state.active * geometry.weights(state.outer)
+        return replace(state, theta=solved_theta(problem, state.theta, w, num_steps))
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         """Return -u, shape ``(..., n)``: whatever w is, the field at w = 0."""
         whole = Batch(problem=problem, num_samples=problem.num_samples, rows=None)
         return self._field(whole, theta, step_size(problem, self.rho)) + 0.0 * w
 
+    def _rho(self, problem: Problem, state: L2RState) -> Any:
+        """Return the inner step at the step that the state is at."""
+        return step_size(problem, self.rho) / (1.0 + self.decay * state.step) ** 0.5
+
     def _field(self, batch: Batch, theta: Array, rho: Any) -> Array:
         """Return -u on the batch, ``(..., b)``."""
         part, xp = batch.problem, batch.problem.xp
         nothing = xp.zeros(part.num_samples, dtype=theta.dtype, device=theta.device)
-        return lookahead_field(part, theta, theta - rho * part.train_grad(theta, nothing))
+        return lookahead_field(part, theta, gradient_step(part, theta, nothing, rho))

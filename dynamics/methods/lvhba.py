@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -108,6 +109,8 @@ class LVHBA(Method):
     gamma_dual: float | None = None
     num_warmup: int = 0
 
+    points: ClassVar[tuple[str, ...]] = ("theta", "other")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         rates(self, "rho", "eta")
@@ -133,7 +136,7 @@ class LVHBA(Method):
         return _state(points, outer, 0, seed)
 
     def step(self, problem: Problem, geometry: Geometry, state: LVHBAState) -> LVHBAState:
-        sigma = step_size(problem, self.sigma) * (state.step + 1.0) ** -self.exponent
+        sigma = self._sigma(problem, state.step)
         eta = step_size(problem, self.eta)
 
         def move_inner(points: tuple[Array, ...], outer: Array) -> tuple[Array, ...]:
@@ -145,14 +148,43 @@ class LVHBA(Method):
         points, outer = in_order(self.order, _points(state), state.outer, move_inner, move_outer)
         return _state(points, outer, state.step + 1, state.seed)
 
+    def relax(self, problem: Problem, geometry: Geometry, state: LVHBAState) -> LVHBAState:
+        w, sigma = geometry.weights(state.outer), self._sigma(problem, state.step)
+        points = self._inner(problem, _points(state), w, sigma)
+        return _state(points, state.outer, state.step, state.seed)
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: LVHBAState, num_steps: int | None = None
+    ) -> LVHBAState:
+        w, sigma = geometry.weights(state.outer), self._sigma(problem, state.step)
+        if self.radius is not None:
+            points = self._settle(problem, _points(state), w, sigma)
+            return _state(points, state.outer, state.step, state.seed)
+        u = state.other if num_steps else inner_solution(problem, state.other, w)
+        theta, u = self._rest(problem, u, w, sigma, num_steps)
+        return replace(state, theta=theta, other=u)
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
-        sigma, gamma = step_size(problem, self.sigma), step_size(problem, self.gamma)
+        sigma = step_size(problem, self.sigma)
         theta = theta + problem.xp.zeros_like(w[..., :1])
         if self.radius is not None:
-            return _field(problem, self._settle(problem, theta, w, sigma), sigma)
+            zero = problem.xp.zeros_like(theta[..., :1])
+            points = (project_ball(theta, self.radius), theta, zero, zero)
+            return _field(problem, self._settle(problem, points, w, sigma), sigma)
+        u = inner_solution(problem, theta, w)
+        return _field(problem, self._rest(problem, u, w, sigma), sigma)
 
-        u = _proximal_point(problem, inner_solution(problem, theta, w), w, sigma, gamma)
-        return _field(problem, (u + gamma * problem.train_grad(u, w), u), sigma)
+    def _sigma(self, problem: Problem, count: int) -> Any:
+        """Return the weight of F after ``count`` steps."""
+        return step_size(problem, self.sigma) * (count + 1.0) ** -self.exponent
+
+    def _rest(
+        self, problem: Problem, u: Array, w: Array, sigma: Any, num_steps: int | None = None
+    ) -> tuple[Array, Array]:
+        """Return theta and u at rest, from a guess of u, without a constraint."""
+        gamma = step_size(problem, self.gamma)
+        u = _proximal_point(problem, u, w, sigma, gamma, num_steps)
+        return u + gamma * problem.train_grad(u, w), u
 
     def _inner(
         self, problem: Problem, points: tuple[Array, ...], w: Array, sigma: Any
@@ -179,11 +211,11 @@ class LVHBA(Method):
             rho_z = curvature / (2.0 * self.radius**2) if self.radius is not None else 0.0
         return rho_z, 0.1 if self.gamma_dual is None else rho_z / self.gamma_dual
 
-    def _settle(self, problem: Problem, theta: Array, w: Array, sigma: Any) -> tuple[Array, ...]:
+    def _settle(
+        self, problem: Problem, points: tuple[Array, ...], w: Array, sigma: Any
+    ) -> tuple[Array, ...]:
         """Return the points of the constrained form at rest, by its own steps."""
-        zero = problem.xp.zeros_like(theta[..., :1])
-        points: tuple[Array, ...] = (project_ball(theta, self.radius), theta, zero, zero)
-        eps = float(problem.xp.finfo(theta.dtype).eps)
+        eps = float(problem.xp.finfo(points[0].dtype).eps)
         for _ in range(MAX_ROUNDS):
             for _ in range(ROUND):
                 before, points = points, self._inner(problem, points, w, sigma)
@@ -220,13 +252,15 @@ def _state(points: tuple[Array, ...], outer: Array, step: int, seed: int) -> LVH
     )
 
 
-def _field(problem: Problem, points: tuple[Array, ...], sigma: Any) -> Array:
+def _field(problem: Problem, points: Sequence[Array], sigma: Any) -> Array:
     """Return ``(l(theta) - l(u))/sigma``."""
     theta, u = points[0], points[1]
     return (problem.per_sample_losses(theta) - problem.per_sample_losses(u)) / sigma
 
 
-def _proximal_point(problem: Problem, u: Array, w: Array, sigma: Any, gamma: Any) -> Array:
+def _proximal_point(
+    problem: Problem, u: Array, w: Array, sigma: Any, gamma: Any, num_steps: int | None = None
+) -> Array:
     """Return u at rest in (theta, u), from a guess.
 
     u is the proximal point of ``theta = u + gamma grad G(u)``, which leaves one equation,
@@ -251,4 +285,4 @@ def _proximal_point(problem: Problem, u: Array, w: Array, sigma: Any, gamma: Any
         rest = problem.hvp(top, w, a) - problem.hvp(u, w, v)
         return stretch(u, rest + sigma * curve(top, a))
 
-    return stationary(slope, u, product=product)
+    return stationary(slope, u, product=product, num_steps=num_steps)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .. import checks
-from ..geometries import Geometry
+from ..geometries import Averaged, Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, rate, step_size
+from .base import Method, State, rate, refuse_layer, step_size
 from .certificate import (
     Answer,
     answer_within,
@@ -139,6 +139,15 @@ class MAID(Method):
             checks.nonnegative("lipschitz_val", self.lipschitz_val)
         checks.nonnegative("lipschitz_hessian", self.lipschitz_hessian)
 
+    @property
+    def ignores_start(self) -> str:
+        return "it solves for theta at every trial step"
+
+    def check_geometry(self, geometry: Geometry) -> None:
+        super().check_geometry(geometry)
+        why = "backtracking needs steps that vanish with eta, and an average moves on; drop it"
+        refuse_layer(self, geometry, Averaged, why)
+
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
     ) -> MAIDState:
@@ -208,6 +217,10 @@ class MAID(Method):
             eta=eta,
             lipschitz_val=state.lipschitz_val,
         )
+
+    def relax(self, problem: Problem, geometry: Geometry, state: MAIDState) -> MAIDState:
+        """Return the state: theta is solved for, as far as the certificate asks."""
+        return state
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         """Return z at w, as accurate as the certificate asks; theta is a first guess."""

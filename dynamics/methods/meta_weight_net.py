@@ -8,11 +8,20 @@ from typing import Any, ClassVar
 from array_api_compat import array_namespace
 
 from .. import checks
-from ..geometries import Geometry, Sigmoid, SoftmaxLogits
+from ..geometries import Floored, Geometry, Groups, Sigmoid, SoftmaxLogits
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rates, step_size
-from .batches import check_batch_size, draw_batch
+from .base import (
+    Method,
+    State,
+    gradient_step,
+    in_order,
+    rates,
+    refuse_batches,
+    refuse_layer,
+    step_size,
+)
+from .batches import Batch, check_batch_size, draw_batch
 from .lookahead import lookahead_field
 from .networks import Network, Perceptron, Table
 
@@ -28,8 +37,8 @@ class Meta:
 
     Attributes
     ----------
-    outer : (..., n)
-        Logits of the samples at their last losses.
+    outer : (..., m)
+        The state of the weights, its logits those of the samples at their last losses.
     phi : (..., P)
         Parameters of the network.
     mean, square : (..., P)
@@ -134,11 +143,17 @@ class MetaWeightNet(Method):
         checks.integer("num_warmup", self.num_warmup, minimum=0)
         checks.nonnegative("weight_decay", self.weight_decay)
         for name in ("memory", "memory_square"):
-            if checks.nonnegative(name, getattr(self, name)) >= 1.0:
-                raise ValueError(f"`{name}` must be < 1; got {getattr(self, name)}.")
+            checks.share(name, getattr(self, name))
         check_batch_size(self.batch_size)
         if self.batch_size is not None and isinstance(self.network, Table):
             raise ValueError(f"`batch_size` must be None with Table(); got {self.batch_size}.")
+
+    def check_geometry(self, geometry: Geometry) -> None:
+        super().check_geometry(geometry)
+        lost = "a sample at the floor would teach the network nothing; use Mixed"
+        refuse_layer(self, geometry, Floored, lost)
+        refuse_layer(self, geometry, Groups, "the network has one input for each sample; drop it")
+        refuse_batches(self, geometry, self.batch_size)
 
     def init(
         self, problem: Problem, geometry: Geometry, theta: Array, outer: Array, seed: int
@@ -150,9 +165,8 @@ class MetaWeightNet(Method):
         phi = problem.xp.asarray(first, dtype=problem.dtype, device=problem.device)
         phi = 0.0 * outer[..., :1] + phi
         meta = Meta(outer=outer, phi=phi, mean=0.0 * phi, square=0.0 * phi)
-        return MetaWeightNetState(
-            theta=theta, outer=outer, step=0, seed=seed, base=outer, meta=meta
-        )
+        base = geometry.logits(outer)
+        return MetaWeightNetState(theta=theta, outer=outer, step=0, seed=seed, base=base, meta=meta)
 
     def step(
         self, problem: Problem, geometry: Geometry, state: MetaWeightNetState
@@ -160,22 +174,21 @@ class MetaWeightNet(Method):
         rho = step_size(problem, self.rho)
         batch = draw_batch(problem, state, self.batch_size)
         part = batch.problem
-        assert isinstance(geometry, Sigmoid | SoftmaxLogits), "the driver checks the geometry"
 
         def move_theta(theta: Array, meta: Meta) -> Array:
-            w = geometry.weights(batch.take(meta.outer))
-            return theta - rho * part.train_grad(theta, w)
+            return self._descend(problem, geometry, batch, theta, meta.outer)
 
         def move_outer(theta: Array, meta: Meta) -> Meta:
             z, base = standardise(part.per_sample_losses(theta)), batch.take(state.base)
+            old = batch.take(meta.outer)
             logits, pull = self.network.linearise(meta.phi, z)
-            s = base + logits
-            ahead = theta - rho * part.train_grad(theta, geometry.weights(s))
+            s = geometry.with_logits(old, base + logits)
+            ahead = gradient_step(part, theta, geometry.weights(s), rho)
             g = geometry.pull(s, lookahead_field(part, theta, ahead))
-            moved = self._descend(problem, meta, pull(g), state.step)
-            fresh = base + self.network.logits(moved.phi, z)
+            moved = self._train(problem, meta, pull(g), state.step)
+            fresh = geometry.with_logits(old, base + self.network.logits(moved.phi, z))
             if batch.rows is not None:
-                fresh = meta.outer + batch.spread(fresh - batch.take(meta.outer))
+                fresh = meta.outer + batch.spread(fresh - old)
             return replace(moved, outer=fresh)
 
         theta, meta = in_order(self.order, state.theta, state.meta, move_theta, move_outer)
@@ -183,9 +196,23 @@ class MetaWeightNet(Method):
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         rho = step_size(problem, self.rho)
-        return lookahead_field(problem, theta, theta - rho * problem.train_grad(theta, w))
+        return lookahead_field(problem, theta, gradient_step(problem, theta, w, rho))
 
-    def _descend(self, problem: Problem, meta: Meta, gradient: Array, step: int) -> Meta:
+    def relax(
+        self, problem: Problem, geometry: Geometry, state: MetaWeightNetState
+    ) -> MetaWeightNetState:
+        batch = draw_batch(problem, state, self.batch_size)
+        theta = self._descend(problem, geometry, batch, state.theta, state.outer)
+        return replace(state, theta=theta)
+
+    def _descend(
+        self, problem: Problem, geometry: Geometry, batch: Batch, theta: Array, outer: Array
+    ) -> Array:
+        """Return theta after one inner step on a batch, on which alone the geometry acts."""
+        w = geometry.weights(batch.take(outer))
+        return gradient_step(batch.problem, theta, w, step_size(problem, self.rho))
+
+    def _train(self, problem: Problem, meta: Meta, gradient: Array, step: int) -> Meta:
         """Return the network after one step against ``gradient (..., P)``."""
         eta = step_size(problem, self.eta)
         gradient = gradient + self.weight_decay * meta.phi

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rates, remembering, step_size
+from .base import Method, State, gradient_step, in_order, rates, remembering, step_size
 from .batches import check_batch_size, draw_batch
 from .lookahead import lookahead_field
 
@@ -67,7 +67,7 @@ class OneStep(Method):
         part = batch.problem
 
         def move_theta(theta: Array, outer: Array) -> Array:
-            return theta - rho * part.train_grad(theta, batch.weights(geometry.weights(outer)))
+            return gradient_step(part, theta, batch.weights(geometry.weights(outer)), rho)
 
         ahead = remembering(move_theta)
 
@@ -80,4 +80,9 @@ class OneStep(Method):
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         rho = step_size(problem, self.rho)
-        return lookahead_field(problem, theta, theta - rho * problem.train_grad(theta, w))
+        return lookahead_field(problem, theta, gradient_step(problem, theta, w, rho))
+
+    def relax(self, problem: Problem, geometry: Geometry, state: State) -> State:
+        batch = draw_batch(problem, state, self.batch_size)
+        w, rho = batch.weights(geometry.weights(state.outer)), step_size(problem, self.rho)
+        return replace(state, theta=gradient_step(batch.problem, state.theta, w, rho))

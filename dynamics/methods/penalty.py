@@ -12,7 +12,7 @@ along its partial derivative :math:`-J^\top v`. No system is solved. :class:`Pen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..linalg import norm
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, positive_rate, rate, step_size
-from .stationary import inner_solution, stationary
+from .stationary import inner_solution, solved_theta, stationary
 
 __all__ = ["AugmentedLagrangian", "MultiplierState", "Penalty", "PenaltyState"]
 
@@ -102,7 +102,7 @@ class Penalty(Method):
         gamma, w = ones * step_size(problem, self.gamma), geometry.weights(outer)
         rho = _inner_step(problem, self.rho, gamma)
         for _ in range(self.num_warmup):
-            theta = theta - rho * _gradient(problem, theta, w, gamma, None)
+            theta, _ = _descend(problem, theta, w, rho, gamma, None)
         return PenaltyState(
             theta=theta, outer=outer, step=0, seed=seed, gamma=gamma, goal=ones * self.goal
         )
@@ -116,8 +116,7 @@ class Penalty(Method):
             nonlocal slope
             w = geometry.weights(outer)
             for _ in range(self.num_inner_steps):
-                slope = _gradient(problem, theta, w, gamma, None)
-                theta = theta - rho * slope
+                theta, slope = _descend(problem, theta, w, rho, gamma, None)
             return theta
 
         def move_outer(theta: Array, outer: Array) -> Array:
@@ -134,6 +133,22 @@ class Penalty(Method):
             gamma=problem.xp.where(reached, self.growth * gamma, gamma),
             goal=problem.xp.where(reached, 0.9 * state.goal, state.goal),
         )
+
+    def relax(self, problem: Problem, geometry: Geometry, state: PenaltyState) -> PenaltyState:
+        w, rho = geometry.weights(state.outer), _inner_step(problem, self.rho, state.gamma)
+        theta, _ = _descend(problem, state.theta, w, rho, state.gamma, None)
+        return replace(state, theta=theta)
+
+    def settle(
+        self,
+        problem: Problem,
+        geometry: Geometry,
+        state: PenaltyState,
+        num_steps: int | None = None,
+    ) -> PenaltyState:
+        w = geometry.weights(state.outer)
+        theta = _penalised_point(problem, state.theta, w, state.gamma, num_steps)
+        return replace(state, theta=theta)
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         return _penalised_field(problem, theta, w, step_size(problem, self.gamma))
@@ -230,13 +245,47 @@ class AugmentedLagrangian(Method):
             theta=theta, outer=outer, step=state.step + 1, seed=state.seed, multiplier=nu
         )
 
+    def relax(
+        self, problem: Problem, geometry: Geometry, state: MultiplierState
+    ) -> MultiplierState:
+        w = geometry.weights(state.outer)
+        theta, nu = self._inner(problem, state.theta, state.multiplier, w, 1)
+        return replace(state, theta=theta, multiplier=nu)
+
+    def settle(
+        self,
+        problem: Problem,
+        geometry: Geometry,
+        state: MultiplierState,
+        num_steps: int | None = None,
+    ) -> MultiplierState:
+        w, still = geometry.weights(state.outer), self._still(problem)
+        theta, nu = state.theta, state.multiplier
+        if still is not True:
+            theta = solved_theta(problem, state.theta, w, num_steps)
+            nu = problem.adjoint(theta, w, guess=state.multiplier)
+        if still is not False:
+            fixed = _penalised_point(
+                problem, state.theta, w, self._mu(problem), num_steps, state.multiplier
+            )
+            theta = problem.xp.where(still, fixed, theta)
+            nu = problem.xp.where(still, state.multiplier, nu)
+        return replace(state, theta=theta, multiplier=nu)
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         mu = self._mu(problem)
         settled = problem.hypergradient(inner_solution(problem, theta, w), w) + 0.0 * mu
-        if self.kappa is None or np.all(np.asarray(self.kappa) > 0):
+        still = self._still(problem)
+        if still is False:
             return settled
-        still = problem.xp.asarray(self.kappa, dtype=problem.dtype, device=problem.device) == 0
-        return problem.xp.where(still[..., None], _penalised_field(problem, theta, w, mu), settled)
+        return problem.xp.where(still, _penalised_field(problem, theta, w, mu), settled)
+
+    def _still(self, problem: Problem) -> Any:
+        """Return where the multiplier does not move, ``(..., 1)``; False where it does in all."""
+        if self.kappa is None or np.all(np.asarray(self.kappa) > 0):
+            return False
+        kappa = problem.xp.asarray(self.kappa, dtype=problem.dtype, device=problem.device)
+        return (kappa == 0)[..., None]
 
     def _mu(self, problem: Problem) -> Any:
         """Return mu, shaped for ``(..., p)``."""
@@ -253,7 +302,7 @@ class AugmentedLagrangian(Method):
         kappa = mu if self.kappa is None else step_size(problem, self.kappa)
         rho = _inner_step(problem, self.rho, mu)
         for _ in range(num_steps):
-            theta = theta - rho * _gradient(problem, theta, w, mu, nu)
+            theta, _ = _descend(problem, theta, w, rho, mu, nu)
         return theta, nu - kappa * problem.train_grad(theta, w)
 
 
@@ -286,8 +335,31 @@ def _gradient(problem: Problem, theta: Array, w: Array, gamma: Any, nu: Array | 
     return problem.val_grad(theta) - problem.hvp(theta, w, v)
 
 
+def _descend(
+    problem: Problem, theta: Array, w: Array, rho: Any, gamma: Any, nu: Array | None
+) -> tuple[Array, Array]:
+    """Return theta after one inner step, and the gradient that it followed."""
+    slope = _gradient(problem, theta, w, gamma, nu)
+    return theta - rho * slope, slope
+
+
+def _penalised_point(
+    problem: Problem,
+    theta: Array,
+    w: Array,
+    gamma: Any,
+    num_steps: int | None = None,
+    nu: Array | None = None,
+) -> Array:
+    """Return theta_gamma(w), the minimum over theta near a guess."""
+    return stationary(
+        lambda x: _gradient(problem, x, w, gamma, nu),
+        theta + problem.xp.zeros_like(w[..., :1]),
+        num_steps=num_steps,
+    )
+
+
 def _penalised_field(problem: Problem, theta: Array, w: Array, gamma: Any) -> Array:
     """Return ``gamma J' grad G`` at theta_gamma(w), the minimum near theta_star(w)."""
-    start = inner_solution(problem, theta, w)
-    theta = stationary(lambda x: _gradient(problem, x, w, gamma, None), start)
+    theta = _penalised_point(problem, inner_solution(problem, theta, w), w, gamma)
     return -problem.per_sample_jvp(theta, _target(problem, theta, w, gamma, None))

@@ -9,6 +9,7 @@ from typing import Any
 from .. import checks
 from ..problems import Problem
 from ..types import Array
+from .base import gradient_step
 from .unrolled import Unrolled
 
 __all__ = ["ReverseMode", "TruncatedReverse"]
@@ -91,7 +92,7 @@ def _unroll(
     kept: deque[Array] = deque(maxlen=num_kept)
     for _ in range(num_steps):
         kept.append(theta)
-        theta = theta - rho * problem.train_grad(theta, w)
+        theta = gradient_step(problem, theta, w, rho)
     adjoint = problem.val_grad(theta)
     field = -rho * problem.per_sample_jvp(kept[-1], adjoint)
     for later, earlier in zip(reversed(kept), list(reversed(kept))[1:], strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +12,8 @@ from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
 from .base import Method, State, in_order, positive_rate, random_rows, rates, step_size
-from .batches import check_batch_size, draw_batch
-from .value_gap import gap_direction
+from .batches import Batch, check_batch_size, draw_batch
+from .value_gap import gap_direction, solved_gap
 
 __all__ = ["ScaleBiO", "ScaleBiOState"]
 
@@ -83,6 +83,7 @@ class ScaleBiO(Method):
     batch_size: int | None = None
 
     shared: ClassVar[tuple[str, ...]] = ("block_sizes",)
+    points: ClassVar[tuple[str, ...]] = ("theta", "other")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,22 +106,12 @@ class ScaleBiO(Method):
         return ScaleBiOState(theta=theta, outer=outer, step=0, seed=seed, other=theta)
 
     def step(self, problem: Problem, geometry: Geometry, state: ScaleBiOState) -> ScaleBiOState:
-        level = self.growth ** (state.step // self.period)
-        A = level / step_size(problem, self.sigma)
-        if self.rho is None:
-            rho = step_size(problem, None) / (1.0 + A)
-        else:
-            rho = step_size(problem, self.rho) / level
-        eta = step_size(problem, self.eta) / level
-        rho = rho * self._mask(problem, state)
+        A, rho, eta = self._speeds(problem, state)
         batch = draw_batch(problem, state, self.batch_size)
         part = batch.problem
 
         def move_inner(points: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
-            theta, other = points
-            w = batch.weights(geometry.weights(outer))
-            slope = part.val_grad(theta) + A * part.train_grad(theta, w)
-            return theta - rho * slope, other - rho * (A * part.train_grad(other, w))
+            return _inner(batch, points, geometry.weights(outer), A, rho)
 
         def move_outer(points: tuple[Array, Array], outer: Array) -> Array:
             losses, others = (part.per_sample_losses(point) for point in points)
@@ -132,6 +123,24 @@ class ScaleBiO(Method):
         return ScaleBiOState(
             theta=theta, outer=outer, step=state.step + 1, seed=state.seed, other=other
         )
+
+    def relax(self, problem: Problem, geometry: Geometry, state: ScaleBiOState) -> ScaleBiOState:
+        A, rho, _ = self._speeds(problem, state)
+        batch, w = draw_batch(problem, state, self.batch_size), geometry.weights(state.outer)
+        theta, other = _inner(batch, (state.theta, state.other), w, A, rho)
+        return replace(state, theta=theta, other=other)
+
+    def settle(
+        self,
+        problem: Problem,
+        geometry: Geometry,
+        state: ScaleBiOState,
+        num_steps: int | None = None,
+    ) -> ScaleBiOState:
+        sigma, w = 1.0 / self._speeds(problem, state)[0], geometry.weights(state.outer)
+        points = (state.theta, state.other)
+        theta, other = solved_gap(problem, points, w, sigma, 0.0 * sigma, num_steps=num_steps)
+        return replace(state, theta=theta, other=other)
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         sigma = step_size(problem, self.sigma)
@@ -155,6 +164,16 @@ class ScaleBiO(Method):
                     f"{self.num_active}."
                 )
 
+    def _speeds(self, problem: Problem, state: State) -> tuple[Any, Any, Any]:
+        """Return A, the inner step, 0 where blocks rest, and the outer step."""
+        level = self.growth ** (state.step // self.period)
+        A = level / step_size(problem, self.sigma)
+        if self.rho is None:
+            rho = step_size(problem, None) / (1.0 + A)
+        else:
+            rho = step_size(problem, self.rho) / level
+        return A, rho * self._mask(problem, state), step_size(problem, self.eta) / level
+
     def _mask(self, problem: Problem, state: State) -> Any:
         """Return 1 for the coordinates ``(p,)`` that move at this step, 0 for the others."""
         if self.block_sizes is None or self.num_active is None:
@@ -163,3 +182,12 @@ class ScaleBiO(Method):
         chosen[random_rows(state, len(chosen), self.num_active, MASK_STREAM)] = 1.0
         mask = np.repeat(chosen, self.block_sizes)
         return problem.xp.asarray(mask, dtype=problem.dtype, device=problem.device)
+
+
+def _inner(
+    batch: Batch, points: tuple[Array, Array], w: Array, A: Any, rho: Any
+) -> tuple[Array, Array]:
+    """Return theta and u after one step on a batch."""
+    (theta, other), part, weights = points, batch.problem, batch.weights(w)
+    slope = part.val_grad(theta) + A * part.train_grad(theta, weights)
+    return theta - rho * slope, other - rho * (A * part.train_grad(other, weights))

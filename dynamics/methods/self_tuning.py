@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import hadamard
@@ -15,6 +15,7 @@ from ..problems import Problem
 from ..types import Array, Namespace
 from .base import Method, State, in_order, positive_rate, rates, step_size
 from .batches import check_batch_size, draw_batch
+from .forward import response as best_response
 
 __all__ = ["SelfTuning", "SelfTuningState"]
 
@@ -92,6 +93,8 @@ class SelfTuning(Method):
     num_inner_steps: int = 2
     batch_size: int | None = None
 
+    points: ClassVar[tuple[str, ...]] = ("theta", "response")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         rates(self, "rho", "eta")
@@ -135,6 +138,27 @@ class SelfTuning(Method):
         return SelfTuningState(
             theta=theta, outer=outer, step=state.step + 1, seed=state.seed, response=response
         )
+
+    def relax(
+        self, problem: Problem, geometry: Geometry, state: SelfTuningState
+    ) -> SelfTuningState:
+        w, inner = geometry.weights(state.outer), (state.theta, state.response)
+        theta, response = self._train(problem, state, inner, w, 0)
+        return replace(state, theta=theta, response=response)
+
+    def settle(
+        self,
+        problem: Problem,
+        geometry: Geometry,
+        state: SelfTuningState,
+        num_steps: int | None = None,
+    ) -> SelfTuningState:
+        """Return the state at rest in the limit of small sigma: ``B = -H^-1 J (I - w 1')``."""
+        state = super().settle(problem, geometry, state, num_steps)
+        xp, w = problem.xp, geometry.weights(state.outer)
+        rows = best_response(problem, state.theta, w, xp.matrix_transpose(state.response))
+        rows = rows - xp.sum(w[..., None] * rows, axis=-2, keepdims=True)
+        return replace(state, response=xp.matrix_transpose(rows))
 
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         """Return Psi - <w, Psi>, that of the best response learned at (theta, w) for sigma -> 0."""

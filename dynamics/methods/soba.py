@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rate, step_size
-from .batches import check_batch_size, draw_batch
+from .base import Method, State, gradient_step, in_order, rate, step_size
+from .batches import Batch, check_batch_size, draw_batch
 
 __all__ = ["SOBA", "SOBAState"]
 
@@ -58,6 +58,8 @@ class SOBA(Method):
     rho_adjoint: Any = None
     batch_size: int | None = None
 
+    points: ClassVar[tuple[str, ...]] = ("theta", "adjoint")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("rho", "rho_adjoint"):
@@ -76,25 +78,42 @@ class SOBA(Method):
         return SOBAState(theta=theta, outer=outer, step=0, seed=seed, adjoint=adjoint)
 
     def step(self, problem: Problem, geometry: Geometry, state: SOBAState) -> SOBAState:
-        rho, eta = step_size(problem, self.rho), step_size(problem, self.eta)
-        rho_v = rho if self.rho_adjoint is None else step_size(problem, self.rho_adjoint)
+        eta = step_size(problem, self.eta)
         batch = draw_batch(problem, state, self.batch_size)
-        part = batch.problem
 
         def move_inner(inner: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
-            theta, v = inner
-            w = batch.weights(geometry.weights(outer))
-            error = part.hvp(theta, w, v) - part.val_grad(theta)
-            return theta - rho * part.train_grad(theta, w), v - rho_v * error
+            return self._inner(problem, batch, inner, geometry.weights(outer))
 
         def move_outer(inner: tuple[Array, Array], outer: Array) -> Array:
-            theta, v = inner
-            return geometry.step(outer, batch.field(-part.per_sample_jvp(theta, v)), eta)
+            field = -batch.problem.per_sample_jvp(*inner)
+            return geometry.step(outer, batch.field(field), eta)
 
         (theta, v), outer = in_order(
             self.order, (state.theta, state.adjoint), state.outer, move_inner, move_outer
         )
         return SOBAState(theta=theta, outer=outer, step=state.step + 1, seed=state.seed, adjoint=v)
 
+    def relax(self, problem: Problem, geometry: Geometry, state: SOBAState) -> SOBAState:
+        batch, w = draw_batch(problem, state, self.batch_size), geometry.weights(state.outer)
+        theta, v = self._inner(problem, batch, (state.theta, state.adjoint), w)
+        return replace(state, theta=theta, adjoint=v)
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: SOBAState, num_steps: int | None = None
+    ) -> SOBAState:
+        state = super().settle(problem, geometry, state, num_steps)
+        v = problem.adjoint(state.theta, geometry.weights(state.outer), guess=state.adjoint)
+        return replace(state, adjoint=v)
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         return problem.hypergradient(theta, w)
+
+    def _inner(
+        self, problem: Problem, batch: Batch, inner: tuple[Array, Array], w: Array
+    ) -> tuple[Array, Array]:
+        """Return theta and v after one step on a batch."""
+        (theta, v), part, weights = inner, batch.problem, batch.weights(w)
+        rho = step_size(problem, self.rho)
+        rho_v = rho if self.rho_adjoint is None else step_size(problem, self.rho_adjoint)
+        error = part.hvp(theta, weights, v) - part.val_grad(theta)
+        return gradient_step(part, theta, weights, rho), v - rho_v * error

@@ -20,7 +20,7 @@ from ..problems import Problem
 from ..status import ConvergenceError
 from ..types import Array
 
-__all__ = ["differences", "inner_solution", "stationary"]
+__all__ = ["differences", "inner_solution", "solved_theta", "stationary"]
 
 MAX_NEWTON_STEPS = 100
 MAX_HALVINGS = 40
@@ -32,6 +32,7 @@ def stationary(
     *,
     product: Callable[[Array, Array], Array] | None = None,
     goal: Array | float = 0.0,
+    num_steps: int | None = None,
 ) -> Array:
     """Return a zero of ``gradient`` in every leading cell, at a minimum of its potential.
 
@@ -45,6 +46,8 @@ def stationary(
         ``(x, v) -> Hessian(x) v``; central differences of ``gradient`` when left out.
     goal : (..., 1) or float
         A cell is done at ``|g| <= goal``, and where round-off stops it.
+    num_steps : int, optional
+        At most so many Newton steps; the point that they reach is returned, a zero or not.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def stationary(
     size, at_zero = norm(g), norm(gradient(xp.zeros_like(x)))
     scale = xp.where(size > at_zero, size, at_zero)
     enough = xp.where(eps * scale > goal, eps * scale, goal + xp.zeros_like(scale))
-    for _ in range(MAX_NEWTON_STEPS):
+    for _ in range(MAX_NEWTON_STEPS if num_steps is None else num_steps):
         active = size > enough
         if not bool(xp.any(active)):
             return x
@@ -72,6 +75,8 @@ def stationary(
         size = smaller
         if stalled and bool(xp.all((size <= 10 * eps**0.5 * scale) | (size <= enough))):
             return x
+    if num_steps is not None:
+        return x
     worst = float(xp.max(size / xp.where(scale > 0, scale, xp.ones_like(scale))))
     raise ConvergenceError(
         f"a point that the method carries was found only to a relative gradient of {worst:.1e}; "
@@ -79,17 +84,32 @@ def stationary(
     )
 
 
-def inner_solution(problem: Problem, theta: Array, w: Array, goal: Array | float = 0.0) -> Array:
+def inner_solution(
+    problem: Problem,
+    theta: Array,
+    w: Array,
+    goal: Array | float = 0.0,
+    num_steps: int | None = None,
+) -> Array:
     """Return theta_star(w) by ``train_grad`` and ``hvp`` alone, from the guess theta.
 
-    Its gradient norm is at most ``goal``, or what round-off allows; see :func:`stationary`.
+    Its gradient norm is at most ``goal``, or what round-off and ``num_steps`` allow; see
+    :func:`stationary`.
     """
     return stationary(
         lambda x: problem.train_grad(x, w),
         theta + problem.xp.zeros_like(w[..., :1]),
         product=lambda x, v: problem.hvp(x, w, v),
         goal=goal,
+        num_steps=num_steps,
     )
+
+
+def solved_theta(problem: Problem, theta: Array, w: Array, num_steps: int | None = None) -> Array:
+    """Return theta_star(w), as the problem finds it where it does; see :func:`inner_solution`."""
+    if num_steps is None and "theta_star" in problem.capabilities:
+        return problem.theta_star(w, theta) + problem.xp.zeros_like(theta[..., :1])
+    return inner_solution(problem, theta, w, num_steps=num_steps)
 
 
 def differences(gradient: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:

@@ -13,7 +13,7 @@ from .. import checks
 from ..geometries import Geometry
 from ..problems import Problem
 from ..types import Array
-from .base import Method, State, in_order, rates, remembering, step_size
+from .base import Method, State, gradient_step, in_order, rates, remembering, step_size
 
 __all__ = ["Unrolled", "UnrolledState"]
 
@@ -53,6 +53,10 @@ class Unrolled(Method):
         rates(self, "rho", "eta")
         checks.integer("num_inner_steps", self.num_inner_steps, minimum=1)
         checks.flag("cold_start", self.cold_start)
+
+    @property
+    def ignores_start(self) -> str:
+        return "with `cold_start` every unrolling begins at theta_0" if self.cold_start else ""
 
     @abstractmethod
     def respond(self, problem: Problem, theta: Array, w: Array, rho: Any) -> tuple[Array, Array]:
@@ -96,5 +100,5 @@ class Unrolled(Method):
 def descend(problem: Problem, theta: Array, w: Array, rho: Any, method: Unrolled) -> Array:
     """Return theta_T alone."""
     for _ in range(method.num_inner_steps):
-        theta = theta - rho * problem.train_grad(theta, w)
+        theta = gradient_step(problem, theta, w, rho)
     return theta

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from array_api_compat import array_namespace
 
@@ -23,7 +23,7 @@ from .base import Method, State, in_order, positive_rate, rates, step_size
 from .batches import Batch, check_batch_size, draw_batch
 from .stationary import stationary
 
-__all__ = ["F2SA", "F2SAState", "gap_direction", "project_ball"]
+__all__ = ["F2SA", "F2SAState", "gap_direction", "project_ball", "solved_gap", "solved_in_ball"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,8 @@ class F2SA(Method):
     num_warmup: int = 0
     batch_size: int | None = None
 
+    points: ClassVar[tuple[str, ...]] = ("theta", "other")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         rates(self, "rho", "eta")
@@ -125,22 +127,19 @@ class F2SA(Method):
 
     def step(self, problem: Problem, geometry: Geometry, state: F2SAState) -> F2SAState:
         count = state.step
-        sigma = step_size(problem, self.sigma)
-        sigma = sigma / (1.0 + sigma * self.growth * count)
+        sigma = self._sigma(problem, count)
         eta = step_size(problem, self.eta) * (count + 1.0) ** -self.decay
-
-        def batch(k: int) -> Batch:
-            key = replace(state, step=count * (self.num_inner_steps + 1) + k)
-            return draw_batch(problem, key, self.batch_size)
 
         def move_inner(points: tuple[Array, Array], outer: Array) -> tuple[Array, Array]:
             w, start = geometry.weights(outer), points
             for k in range(self.num_inner_steps):
-                points = self._inner_step(batch(k), problem, points, start, w, sigma)
+                points = self._inner_step(
+                    self._batch(problem, state, k), problem, points, start, w, sigma
+                )
             return points
 
         def move_outer(points: tuple[Array, Array], outer: Array) -> Array:
-            part = batch(self.num_inner_steps)
+            part = self._batch(problem, state, self.num_inner_steps)
             field = part.field(_gap(part.problem, *points) / self._distance(sigma))
             return geometry.step(outer, field, eta)
 
@@ -149,10 +148,44 @@ class F2SA(Method):
         )
         return F2SAState(theta=theta, outer=outer, step=count + 1, seed=state.seed, other=other)
 
+    def relax(self, problem: Problem, geometry: Geometry, state: F2SAState) -> F2SAState:
+        batch, points = self._batch(problem, state, 0), (state.theta, state.other)
+        w, sigma = geometry.weights(state.outer), self._sigma(problem, state.step)
+        theta, other = self._inner_step(batch, problem, points, points, w, sigma)
+        return replace(state, theta=theta, other=other)
+
+    def settle(
+        self, problem: Problem, geometry: Geometry, state: F2SAState, num_steps: int | None = None
+    ) -> F2SAState:
+        w, sigma = geometry.weights(state.outer), self._sigma(problem, state.step)
+        theta, other = solved_gap(
+            problem,
+            (state.theta, state.other),
+            w,
+            sigma,
+            self._shift(sigma),
+            self.radius,
+            num_steps,
+        )
+        return replace(state, theta=theta, other=other)
+
     def direction(self, problem: Problem, theta: Array, w: Array) -> Array:
         sigma = step_size(problem, self.sigma)
-        shift = -sigma if self.central else 0.0 * sigma
-        return gap_direction(problem, theta, w, sigma, shift, self.radius)
+        return gap_direction(problem, theta, w, sigma, self._shift(sigma), self.radius)
+
+    def _batch(self, problem: Problem, state: State, k: int) -> Batch:
+        """Return the k-th mini-batch of a step."""
+        key = replace(state, step=state.step * (self.num_inner_steps + 1) + k)
+        return draw_batch(problem, key, self.batch_size)
+
+    def _sigma(self, problem: Problem, count: int) -> Any:
+        """Return the weight of F after ``count`` steps."""
+        sigma = step_size(problem, self.sigma)
+        return sigma / (1.0 + sigma * self.growth * count)
+
+    def _shift(self, sigma: Any) -> Any:
+        """Return the weight of F in the objective of u."""
+        return -sigma if self.central else 0.0 * sigma
 
     def _distance(self, sigma: Any) -> Any:
         """Return the difference of the two weights of F."""
@@ -209,18 +242,45 @@ def gap_direction(
         Radius of the ball to which both are constrained.
     """
     theta = theta + problem.xp.zeros_like(w[..., :1])
-    points = [_solve(problem, theta, w, weight, radius) for weight in (sigma, shift)]
+    points = solved_gap(problem, (theta, theta), w, sigma, shift, radius)
     return _gap(problem, *points) / (sigma - shift)
 
 
-def _solve(problem: Problem, theta: Array, w: Array, sigma: Any, radius: float | None) -> Array:
-    """Return the minimiser of ``sigma F + G`` in the ball of the given radius."""
+def solved_gap(
+    problem: Problem,
+    points: tuple[Array, Array],
+    w: Array,
+    sigma: Any,
+    shift: Any,
+    radius: float | None = None,
+    num_steps: int | None = None,
+) -> tuple[Array, Array]:
+    """Return the minimisers of ``sigma F + G`` and ``shift F + G``, from guesses of both."""
+    theta, other = points
+    return (
+        solved_in_ball(problem, theta, w, sigma, radius, num_steps),
+        solved_in_ball(problem, other, w, shift, radius, num_steps),
+    )
+
+
+def solved_in_ball(
+    problem: Problem,
+    theta: Array,
+    w: Array,
+    sigma: Any,
+    radius: float | None,
+    num_steps: int | None = None,
+) -> Array:
+    """Return the minimiser of ``sigma F + G`` in the ball of the given radius, from a guess.
+
+    ``num_steps`` bounds the Newton steps where there is no radius.
+    """
     xp = problem.xp
 
     def slope(x: Array, multiplier: Array | float = 0.0) -> Array:
         return sigma * problem.val_grad(x) + problem.train_grad(x, w) + multiplier * x
 
-    x = stationary(slope, theta)
+    x = stationary(slope, theta, num_steps=num_steps if radius is None else None)
     if radius is None or bool(xp.all(norm(x) <= radius)):
         return x
     low = xp.zeros_like(norm(x))

@@ -94,7 +94,8 @@ def sweep(
         Called with the share of the work that is done, between 0 and 1.
     axes : mapping, optional
         More axes, ``{"seed": range(5), "ridge": [1e-3, 1e-2]}``: arguments of a callable
-        ``problem``; ``ridge`` of any problem; knobs of ``method`` and ``geometry``, such as
+        ``problem``; ``ridge`` of any problem; knobs of ``method`` and ``geometry`` and of those
+        inside them (a name that occurs twice is refused), such as
         ``entropy`` and ``l2`` of :class:`~warmflow.dynamics.geometries.Penalised` (which is the
         geometry then, unless another one is given; the axes are called ``entropy_penalty`` and
         ``l2_penalty``).

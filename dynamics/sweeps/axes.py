@@ -14,6 +14,7 @@ from .. import checks
 from ..geometries import Penalised
 from ..methods import Joint
 from ..namespaces import to_host
+from ..nesting import HANDED_DOWN, has_knob, nested, plain_knobs, with_knobs
 from ..problems import Problem
 from ..statistics import VARIABLES
 from .settings import Settings, check_rates
@@ -39,6 +40,8 @@ LONG_NAMES = {
     "corruption": {"long_name": "share of the training labels that were redrawn"},
     "entropy_penalty": {"long_name": "strength of the entropy penalty on the weights"},
     "l2_penalty": {"long_name": "strength of the l2 penalty on the weights"},
+    "share": {"long_name": "share of the weight that is spread evenly"},
+    "floor": {"long_name": "least weight, in units of the uniform one"},
 }
 
 
@@ -125,13 +128,11 @@ class Grid:
         if not chosen:
             return settings
         geometry, method = settings.geometry, settings.method or Joint()
-        if geometry is None and chosen.keys() & _names(Penalised()):
+        if geometry is None and any(has_knob(Penalised(), name) for name in chosen):
             geometry = Penalised()
-        of_geometry = {k: v for k, v in chosen.items() if geometry and k in _names(geometry)}
-        of_method = {k: v for k, v in chosen.items() if k not in of_geometry}
-        if of_geometry:
-            geometry = replace(geometry, **of_geometry)  # type: ignore[type-var]
-        return replace(settings, method=replace(method, **of_method), geometry=geometry)
+        if geometry is not None:
+            geometry = with_knobs(geometry, chosen)
+        return replace(settings, method=with_knobs(method, chosen), geometry=geometry)
 
 
 def make_grid(
@@ -189,7 +190,15 @@ def _is_knob(name: str, source: Any, settings: Settings) -> bool:
     if name == "seed":  # of the random numbers of a method
         return settings.method is not None and isinstance(source, Problem)
     geometry = Penalised() if settings.geometry is None else settings.geometry
-    return _knob(name) in _knobs(settings.method or Joint(), geometry)
+    method, knob = settings.method or Joint(), _knob(name)
+    owners = [part for whole in (method, geometry) for part in nested(whole) if _owns(part, knob)]
+    if len(owners) > 1 and knob not in HANDED_DOWN:
+        shown = " and ".join(type(part).__name__ for part in owners)
+        raise ValueError(
+            f"`axes` must name a knob that occurs once; got {name!r}, a knob of {shown}: run one "
+            "sweep for each of its values."
+        )
+    return knob in _knobs(method, geometry)
 
 
 def _check_problem_axis(name: str, source: Any, settings: Settings) -> None:
@@ -216,14 +225,12 @@ def _knob(axis: str) -> str:
 
 def _knobs(method: Any, geometry: Any) -> set[str]:
     """Return the knobs that can be axes: numbers and words."""
-    found = {name: getattr(part, name) for part in (method, geometry) for name in _names(part)}
-    plain = {n for n, v in found.items() if v is None or isinstance(v, int | float | str)}
-    return plain - {"rho", "eta"}
+    return (plain_knobs(method) | plain_knobs(geometry)) - {"rho", "eta"}
 
 
-def _names(part: Any) -> set[str]:
-    """Return the knobs of a method or a geometry."""
-    return {field.name for field in fields(part)}
+def _owns(part: Any, knob: str) -> bool:
+    """Return whether a knob is one of the part itself, not of one inside it."""
+    return any(field.name == knob for field in fields(part))
 
 
 def _takes(source: Callable[..., Any], name: str) -> bool:

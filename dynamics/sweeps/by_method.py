@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from ..backend import Backend
 from ..methods import Joint
 from ..namespaces import to_numpy
+from ..nesting import with_knobs
 from ..problems import Problem
 from ..run import run_method
 from ..statistics import describe
@@ -34,7 +34,7 @@ def run_by_method(
     method: Any = settings.method or Joint()
     result = run_method(
         problem,
-        replace(method, rho=plan.rho, eta=plan.eta),
+        with_knobs(method, {"rho": plan.rho, "eta": plan.eta}),
         plan.num_steps,
         seed=settings.seed,
         geometry=settings.geometry,

@@ -1,7 +1,6 @@
 """Runs that are interrupted, and the law that they meet: bit for bit as if nothing had happened."""
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from warmflow.dynamics import Problem, Trajectory, methods, run_method
 
 from .cases import least_squares
+from .methods.table import has_knob, with_knobs
 
 __all__ = [
     "NUM_STEPS",
@@ -22,6 +22,7 @@ __all__ = [
     "killed_at",
     "resumed",
     "run",
+    "tapped",
 ]
 
 NUM_STEPS = 12
@@ -41,24 +42,33 @@ def killed_at(step: int, num_steps: int = NUM_STEPS) -> Callable[[float], None]:
     return tell
 
 
-def bombed(problem: Problem, calls: int) -> Problem:
-    """Return the same problem, in which one call of ``train_grad`` or ``val_grad`` raises."""
-    armed: Any = copy.copy(problem)
-    left = calls
+def tapped(problem: Problem, hear: Callable[[], None]) -> Problem:
+    """Return the same problem, which tells of every call of ``train_grad`` or ``val_grad``."""
+    heard: Any = copy.copy(problem)
 
     def wrap(call):
         def wrapped(*args):
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
+            hear()
             return call(*args)
 
         return wrapped
 
     for name in ("train_grad", "val_grad"):
-        setattr(armed, name, wrap(getattr(problem, name)))
-    return armed
+        setattr(heard, name, wrap(getattr(problem, name)))
+    return heard
+
+
+def bombed(problem: Problem, calls: int) -> Problem:
+    """Return the same problem, in which one call of ``train_grad`` or ``val_grad`` raises."""
+    left = calls
+
+    def hear() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    return tapped(problem, hear)
 
 
 def assert_same(a: Trajectory, b: Trajectory) -> None:
@@ -93,9 +103,8 @@ def resumed(
 
 def cells_of(method: methods.Method) -> tuple[methods.Method, np.ndarray]:
     """Return a method over 2 x 4 cells, of which those with a large inner step soon break."""
-    names = {f.name for f in dataclasses.fields(method)}
     theta0 = np.random.default_rng(1).normal(size=(2, 1, 3))
-    if "rho" not in names:
-        return dataclasses.replace(method, eta=np.array([0.1, 0.2, 0.3, 0.4])), theta0
+    if not has_knob(method, "rho"):
+        return with_knobs(method, eta=np.array([0.1, 0.2, 0.3, 0.4])), theta0
     unit = 1.0 / least_squares().constants()[1]
-    return dataclasses.replace(method, rho=unit * np.array([0.02, 1e2, 1e4, 1e13])), theta0
+    return with_knobs(method, rho=unit * np.array([0.02, 1e2, 1e4, 1e13])), theta0

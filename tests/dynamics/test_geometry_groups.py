@@ -84,6 +84,16 @@ def test_the_name_tells_groupings_apart() -> None:
     assert "Mirror()" in repr(a)
 
 
+def test_weights_of_groups_in_torch_are_those_in_numpy() -> None:
+    """And without a warning, which is an error here: torch dislikes read-only labels."""
+    torch = pytest.importorskip("torch")
+    geometry = geometries.Groups([0, 1, 1, 2, 0])
+    log_w0, g = np.full(5, -np.log(5.0)), np.arange(5.0)
+    expected = geometry.weights(geometry.step(geometry.start(log_w0), g, 0.3))
+    s = geometry.step(geometry.start(torch.asarray(log_w0)), torch.asarray(g), 0.3)
+    np.testing.assert_allclose(geometry.weights(s).numpy(), expected, rtol=1e-12)
+
+
 ENTRIES: Refusals = {
     "negative": (lambda: geometries.Groups([0, -1]), ValueError, r"`groups` must be >= 0; got -1"),
     "floats": (lambda: geometries.Groups([0.5, 1.0]), ValueError, r"`groups` must have an integer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from .run import StoredSweep, open_sweep
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["sweep_stored"]
+__all__ = ["store_folder", "sweep_stored", "warn_of_failures"]
 
 SHOWN = 5
 """Failures that a warning lists."""
@@ -39,7 +39,7 @@ def sweep_stored(
 ) -> xarray.Dataset:
     """Run all cells in a folder (for the time of the call, where ``store`` is None)."""
     pool = as_pool(executor)
-    with _folder(store) as root:
+    with store_folder(store) as root:
         stored: StoredSweep | RefinedSweep
         if refinement is None:
             stored = open_sweep(root, grid, settings, resume=resume, extends=extends)
@@ -55,17 +55,22 @@ def sweep_stored(
 
         outcome = stored.run(pool, tell=tell)
         ds = stored.load()
-    if outcome.failed:
-        lines = [f"{report.label}: {report.message}" for report in outcome.failed[:SHOWN]]
-        more = len(outcome.failed) - len(lines)
-        lines += [f"and {more} more"] if more else []
-        message = f"{len(outcome.failed)} chunks failed: {'; '.join(lines)}. Their cells are NaN."
-        warnings.warn(message, stacklevel=3)
+    warn_of_failures(outcome.failed, "chunks")
     return ds
 
 
+def warn_of_failures(failed: Sequence[Report], what: str) -> None:
+    """Warn of the units that failed, if any, with the reasons of the first."""
+    if failed:
+        lines = [f"{report.label}: {report.message}" for report in failed[:SHOWN]]
+        more = len(failed) - len(lines)
+        lines += [f"and {more} more"] if more else []
+        message = f"{len(failed)} {what} failed: {'; '.join(lines)}. Their cells are NaN."
+        warnings.warn(message, stacklevel=4)
+
+
 @contextmanager
-def _folder(store: Any) -> Iterator[Path]:
+def store_folder(store: Any) -> Iterator[Path]:
     """Give the folder, or one that lasts as long as the block."""
     if store is None:
         with tempfile.TemporaryDirectory(prefix="warmflow-") as root:

@@ -1,10 +1,11 @@
 """All methods, found in ``methods.__all__``, so that a new one meets the tests of the contract."""
 
+import dataclasses
 import inspect
 
 from warmflow.dynamics import methods
 
-__all__ = ["ALL", "KINDS", "name"]
+__all__ = ["ALL", "KINDS", "has_knob", "name", "with_knobs"]
 
 
 def is_method(kind: object) -> bool:
@@ -26,3 +27,16 @@ ALL: list[methods.Method] = [kind() for kind in KINDS.values()]
 def name(value: object) -> str:
     """Return how a method or geometry is called in the names of tests."""
     return type(value).__name__
+
+
+def has_knob(method: methods.Method, knob: str) -> bool:
+    """Tell whether a method, or the one within a loop, has a knob."""
+    method = method.method if isinstance(method, methods.InnerLoop) else method
+    return knob in {f.name for f in dataclasses.fields(method)}
+
+
+def with_knobs(method: methods.Method, **knobs: object) -> methods.Method:
+    """Return the method with other knobs, those of the method within for a loop."""
+    if isinstance(method, methods.InnerLoop):
+        return dataclasses.replace(method, method=dataclasses.replace(method.method, **knobs))
+    return dataclasses.replace(method, **knobs)

@@ -143,7 +143,8 @@ def test_oracle_counts_of_the_unrolled_methods() -> None:
     expected = {"train_grad": T, "hvp": 1, "per_sample_jvp": 2, "val_grad": 1}
     assert run.oracle_counts == {name: N * count for name, count in expected.items()}
     run = run_method(q, methods.ForwardMode(num_inner_steps=T), N)
-    expected = {"train_grad": T, "hvp": T, "per_sample_jvp": T, "val_grad": 1}
+    n, p = q.num_samples, q.num_params  # vectors of a call
+    expected = {"train_grad": T, "hvp": T * n, "per_sample_jvp": T * p, "val_grad": 1}
     assert run.oracle_counts == {name: N * count for name, count in expected.items()}
 
 
