@@ -6,6 +6,7 @@ from ..dynamics.simplex import entropy, ess, support
 from .diagnosis import Report, diagnose
 from .gradient_rank import GradientRank, gradient_rank
 from .optimality import clean_mass, cosine_to_exact, kkt_residual, theta_error
+from .outer_curvature import outer_curvature
 from .regime import rate_ratio, smallest_curvature
 from .report import run_report
 
@@ -19,6 +20,7 @@ __all__ = [
     "ess",
     "gradient_rank",
     "kkt_residual",
+    "outer_curvature",
     "rate_ratio",
     "run_report",
     "smallest_curvature",

@@ -158,7 +158,7 @@ def _knobs(run: Trajectory) -> dict[str, Any]:
     """Return the names and values of the two speeds of a run, where it has them."""
     settings = run.settings
     if settings["kind"] == "method":
-        knobs = settings["knobs"]
+        knobs = settings["knobs"].get("method", settings["knobs"])  # those within a loop
         return {"slow": "rho", "fast": "eta", "alpha": knobs.get("rho"), "beta": knobs.get("eta")}
     return {
         "slow": "alpha",

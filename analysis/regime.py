@@ -44,16 +44,26 @@ def smallest_curvature(problem: Problem, theta: Array, w: Array) -> float:
     problem = checked_problem(problem, "smallest_curvature")
     w = checks.array("w", w, shape=(problem.num_samples,))
     theta = checks.array("theta", theta, shape=(problem.num_params,))
+    return softest_direction(problem, theta, w)[0]
+
+
+def softest_direction(problem: Problem, theta: Array, w: Array) -> tuple[float, np.ndarray]:
+    """Return the smallest eigenvalue of H(theta, w) and a unit eigenvector ``(p,)``."""
+    p = problem.num_params
     if isinstance(problem, SoftmaxRegression):
-        return problem.ridge
-    if problem.num_params <= DENSE:
-        columns = problem.hvp(theta, w, np.eye(problem.num_params))
-        return float(np.linalg.eigvalsh(columns)[0])
+        vector = np.zeros((p // problem.num_classes, problem.num_classes))
+        vector[0] = problem.num_classes**-0.5
+        return problem.ridge, vector.ravel()
+    if p <= DENSE:
+        columns = problem.hvp(theta, w, np.eye(p))
+        values, vectors = np.linalg.eigh(columns)
+        return float(values[0]), vectors[:, 0]
     product = problem.hvp_at(theta, w)
-    operator = LinearOperator((problem.num_params,) * 2, matvec=product, dtype=np.float64)
+    operator = LinearOperator((p, p), matvec=product, dtype=np.float64)
     tol = 0.0 if problem.is_convex else NETWORK_TOLERANCE
-    start = np.cos(np.arange(problem.num_params))  # SciPy's own is random
-    return float(eigsh(operator, k=1, which="SA", tol=tol, v0=start, return_eigenvectors=False)[0])
+    start = np.cos(np.arange(p))  # SciPy's own is random
+    values, vectors = eigsh(operator, k=1, which="SA", tol=tol, v0=start)
+    return float(values[0]), np.asarray(vectors[:, 0])
 
 
 def rate_ratio(

@@ -75,7 +75,13 @@ def curvatures(point: SolvedPoint) -> np.ndarray:
 
 
 def update_matrix(
-    problem: Any, theta: Array, w: Array, rho: float, eta: float, order: str = "simultaneous"
+    problem: Any,
+    theta: Array,
+    w: Array,
+    rho: float,
+    eta: float,
+    order: str = "simultaneous",
+    num_inner_steps: int = 1,
 ) -> np.ndarray:
     r"""Return the linearised one-step map of the warm-started algorithm at a solved point.
 
@@ -88,6 +94,8 @@ def update_matrix(
     rho, eta : float
         Inner and outer step, >= 0; ``order="exact"`` has no use for rho.
     order : {"simultaneous", "theta_first", "w_first", "exact"}
+    num_inner_steps : int
+        T, steps of theta at fixed weights for each step of the weights.
 
     Returns
     -------
@@ -98,14 +106,18 @@ def update_matrix(
     Raises
     ------
     ValueError, TypeError
-        For a point that is not solved, negative steps or an unknown order.
+        For a point that is not solved, negative steps, fewer than one inner step or an unknown
+        order.
     """
     rho, eta = checks.nonnegative("rho", rho), checks.nonnegative("eta", eta)
     checks.choice("order", order, ORDERS)
-    return one_step(solved_point(problem, theta, w, "update_matrix"), rho, eta, order)
+    T = checks.integer("num_inner_steps", num_inner_steps, minimum=1)
+    return one_step(solved_point(problem, theta, w, "update_matrix"), rho, eta, order, T)
 
 
-def one_step(point: SolvedPoint, rho: float, eta: float, order: str) -> np.ndarray:
+def one_step(
+    point: SolvedPoint, rho: float, eta: float, order: str, num_inner_steps: int = 1
+) -> np.ndarray:
     """Return the matrix of :func:`update_matrix`."""
     eye, zero = np.eye(point.H.shape[0]), np.zeros_like(point.H)
     if order == "exact":
@@ -114,6 +126,7 @@ def one_step(point: SolvedPoint, rho: float, eta: float, order: str) -> np.ndarr
         )
         return result
     theta_step = np.block([[eye - rho * point.H, -rho * eye], [zero, eye]])
+    theta_step = np.linalg.matrix_power(theta_step, num_inner_steps)
     x_step = np.block([[eye, zero], [eta * point.N, eye]])
     if order == "theta_first":
         return x_step @ theta_step
@@ -123,14 +136,24 @@ def one_step(point: SolvedPoint, rho: float, eta: float, order: str) -> np.ndarr
 
 
 def spectral_radius(
-    problem: Any, theta: Array, w: Array, rho: float, eta: float, order: str = "simultaneous"
+    problem: Any,
+    theta: Array,
+    w: Array,
+    rho: float,
+    eta: float,
+    order: str = "simultaneous",
+    num_inner_steps: int = 1,
 ) -> float:
     """Return the largest size of an eigenvalue of :func:`update_matrix`, for any matrices.
 
     The algorithm returns to the manifold of solved points where it is below 1. Arguments and errors
     are those of :func:`update_matrix`.
     """
-    matrix = update_matrix(problem, theta, w, rho, eta, order)
+    return radius(update_matrix(problem, theta, w, rho, eta, order, num_inner_steps))
+
+
+def radius(matrix: np.ndarray) -> float:
+    """Return the largest size of an eigenvalue."""
     return float(np.abs(np.linalg.eigvals(matrix)).max())
 
 
