@@ -1,6 +1,7 @@
 """Every statement of the theory, verified: a function each, and :func:`verify_all`.
 
-Statements T1-T12 are those of the theory page; I1-I5 are identities of the hypergradient; S1-S5 are
+Statements T1-T12 are those of the theory page; I1-I5 are identities of the hypergradient;
+M1-M8 say what each method does to the weights; S1-S5 are
 proved symbolically with SymPy and R1-R2 with interval arithmetic (extra ``certify``).
 """
 
