@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
@@ -22,8 +23,10 @@ def rates_curve(
     label: str | None = None,
     colour: str = style.COLOURS["blue"],
     log: bool = False,
+    geometric: bool = False,
+    xscale: str = "log",
 ) -> Axes:
-    """Draw `quantity` against a learning rate on a logarithmic axis.
+    """Draw `quantity` against a learning rate, or another setting, on a logarithmic axis.
 
     Parameters
     ----------
@@ -40,6 +43,10 @@ def rates_curve(
         Colour of line and dots.
     log : bool
         Logarithmic vertical axis.
+    geometric : bool
+        The line is the geometric mean over the seeds.
+    xscale : str
+        Scale of the horizontal axis: ``"log"`` or ``"linear"``.
 
     Returns
     -------
@@ -57,10 +64,18 @@ def rates_curve(
     if "seed" in field.dims:
         for seed in field["seed"]:
             ax.plot(x, field.sel(seed=seed), "o", color=colour, alpha=0.5, markersize=3.5, mew=0)
-        field, marker = field.mean("seed"), ""
+        field, marker = _mean(field, geometric), ""
     ax.plot(x, field, "-", marker=marker, color=colour, label=label, markersize=3)
-    ax.set_xscale("log")
+    ax.set_xscale(xscale)
     ax.set(xlabel=xlabel, ylabel=ylabel or quantity)
     if log:
         ax.set_yscale("log")
     return ax
+
+
+def _mean(field: xr.DataArray, geometric: bool) -> xr.DataArray:
+    """Return the mean over the seeds; the geometric one is in the middle of a logarithmic axis."""
+    if not geometric:
+        return field.mean("seed")
+    logs = field.copy(data=np.log(field.values)).mean("seed")
+    return logs.copy(data=np.exp(logs.values))

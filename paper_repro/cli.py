@@ -26,7 +26,8 @@ _COMMANDS = {
     "run": "integrate one trajectory, draw it and diagnose its weights",
     "verify": "verify every statement of the theory, with a certificate for each",
     "sweep": "sweep the speeds alpha and beta over a grid",
-    "status": "show how far a sweep or a reproduction is, from another shell",
+    "compare": "compare methods at equal budgets of oracle calls and equal ratios of speeds",
+    "status": "show how far a sweep, a comparison or a reproduction is, from another shell",
     "diagnose": "say whether weights collapsed, why, and what helps",
 }
 _DESCRIPTION = (

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +19,9 @@ if TYPE_CHECKING:
     from ..data import Data
 
 __all__ = [
-    "LogGrid", "Values", "add_data_options", "add_out", "add_variant", "fraction", "load_data",
-    "natural", "non_negative", "positive", "values_of",
+    "LogGrid", "Values", "add_data_options", "add_executor", "add_out", "add_variant",
+    "check_executor", "fraction", "load_data", "natural", "non_negative", "positive",
+    "resumed_command", "values_of",
 ]  # fmt: skip
 
 
@@ -179,6 +184,32 @@ def add_out(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="DIR", default=argparse.SUPPRESS,
         help="a new or empty folder for everything that is written",
     )  # fmt: skip
+
+
+def add_executor(parser: argparse.ArgumentParser, units: str) -> None:
+    """Declare who computes the ``units``."""
+    parser.add_argument(
+        "--executor", choices=("processes", "serial", "dask"), default=None,
+        help=f"who computes the {units}; by default processes where the work is long",
+    )  # fmt: skip
+    parser.add_argument(
+        "-j", "--jobs", type=natural, metavar="N", help="processes; by default one for each core"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a running dask scheduler, for --executor dask"
+    )
+
+
+def check_executor(args: argparse.Namespace) -> None:
+    """Refuse a scheduler for another executor."""
+    if args.scheduler is not None and args.executor not in (None, "dask"):
+        raise UserError(f"--scheduler needs --executor dask; got {args.executor}")
+
+
+def resumed_command(*, adds: bool = True) -> str:
+    """Return the command that was given, with ``--resume`` where it ``adds`` that."""
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    return shlex.join(["warmflow", *words, *(["--resume"] if adds else [])])
 
 
 def load_data(args: argparse.Namespace) -> Data:

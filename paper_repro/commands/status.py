@@ -38,6 +38,9 @@ def execute(args: argparse.Namespace) -> int:
         raise UserError(str(error).replace("`store` ", "")) from error
     if sweep is not None:
         return _show_sweep(sweep)
+    comparison = _comparison(args.dir)
+    if comparison is not None:
+        return _show_comparison(args.dir, comparison)
     from ..folder import ReproductionFolder
 
     folder = ReproductionFolder.started(args.dir)
@@ -65,6 +68,28 @@ def _show_refined(sweep: SweepFolder) -> int:
     print(f"{sum(mark.get('cells', 0) for mark in marks)} of at most {total} cells done")
     _show_ends(marks)
     return 1 if list_units(sweep.marks) else 0
+
+
+def _comparison(folder: Path) -> dict[str, Any] | None:
+    """Return what a comparison was started with, None where nothing was."""
+    from ...analysis.comparison.folder import read_manifest
+
+    try:
+        return read_manifest(folder)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error).replace("`store` ", "")) from error
+
+
+def _show_comparison(folder: Path, spec: dict[str, Any]) -> int:
+    """Print how far a comparison is: a unit is an entry, or the references, on one draw."""
+    from ...analysis.comparison.units import REFERENCE_UNIT
+    from ...dynamics.storage.marks import Marks
+    from ...dynamics.sweeps.stored.folder import UNITS
+
+    entries, seeds = [*spec["entries"], REFERENCE_UNIT], [*spec["data"]]
+    units = tuple(f"{entry}/seed-{seed}" for seed in seeds for entry in entries)
+    print(f"comparison of {', '.join(spec['entries'])} on {len(seeds)} draws")
+    return show_marks(Marks(folder / UNITS, folder), len(units), "units", units)
 
 
 def _show_reproduction(folder: ReproductionFolder) -> int:

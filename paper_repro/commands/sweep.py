@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -15,10 +14,13 @@ from ._options import (
     LogGrid,
     Values,
     add_data_options,
+    add_executor,
     add_out,
+    check_executor,
     natural,
     non_negative,
     positive,
+    resumed_command,
     values_of,
 )
 
@@ -99,16 +101,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
 
 def _add_survival(parser: argparse.ArgumentParser) -> None:
     """Declare who computes, and how an interrupted sweep goes on."""
-    parser.add_argument(
-        "--executor", choices=("processes", "serial", "dask"), default=None,
-        help="who computes the chunks; by default processes where the work is long",
-    )  # fmt: skip
-    parser.add_argument(
-        "-j", "--jobs", type=natural, metavar="N", help="processes; by default one for each core"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="a running dask scheduler, for --executor dask"
-    )
+    add_executor(parser, "chunks")
     parser.add_argument(
         "--chunks", type=_slice, default=None, metavar="i:j",
         help="only these chunks: for job arrays, each with --resume",
@@ -170,8 +163,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.netcdf:
         _check_netcdf()
-    if args.scheduler is not None and args.executor not in (None, "dask"):
-        raise UserError(f"--scheduler needs --executor dask; got {args.executor}")
+    check_executor(args)
     if args.refine is not None and (args.chunks is not None or args.extend):
         raise UserError("--refine chooses its cells batch by batch: leave out --chunks, --extend")
     try:
@@ -256,8 +248,7 @@ def _pool(args: argparse.Namespace, stored: AnySweep) -> Pool:
 def _interrupted(args: argparse.Namespace, stored: AnySweep) -> int:
     done = sum(1 for _ in stored.folder.marks.names("done"))
     total = f" of {stored.num_units}" if hasattr(stored, "num_units") else ""
-    words = [word for word in sys.argv[1:] if word != "--resume"]
-    again = shlex.join(["warmflow", *words, *([] if args.extend else ["--resume"])])
+    again = resumed_command(adds=not args.extend)
     print(
         f"interrupted; {done}{total} chunks are stored. Go on with: {again}",
         file=sys.stderr,

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these statements, such as T3 T5b I2; --list names them all",
     )  # fmt: skip
     add_variant(
-        parser, "small instances, about a minute", "the full studies, some 15 minutes on two cores"
+        parser,
+        "small instances, about two minutes",
+        "the full studies, some 15 minutes on two cores",
     )
     parser.add_argument("--list", action="store_true", help="list the statements and exit")
     parser.add_argument(

@@ -29,6 +29,16 @@ def test_without_seeds_and_with_a_logarithmic_axis() -> None:
     assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "inner step")
 
 
+def test_a_geometric_mean_over_a_linear_axis() -> None:
+    values = np.array([[1.0, 2.0, 4.0], [4.0, 8.0, 1.0]])
+    ds = xr.Dataset(
+        {"risk": (("seed", "share"), values)}, {"seed": [0, 1], "share": [0.1, 0.5, 0.9]}
+    )
+    ax = rates_curve(ds, "risk", rate="share", xscale="linear", geometric=True, log=True)
+    np.testing.assert_allclose(ax.lines[-1].get_ydata(), [2.0, 4.0, 2.0])
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
+
+
 def test_other_dimensions_are_refused() -> None:
     ds = xr.Dataset({"acc": (("eta", "k"), np.ones((3, 2)))}, {"eta": ETA})
     with pytest.raises(ValueError, match=r"must be over eta and, if need be, seed; got"):
