@@ -17,7 +17,8 @@ STANDARD = ("toy", "phase_diagram", "digits_cleaning")
 
 EXTRA = (
     "nets_cleaning", "nets_imbalance", "nets_width", "nets_linearised", "simplex_penalties",
-    "net_penalties", "inner_steps",
+    "net_penalties", "inner_steps", "speed_sparsity", "good_band", "distribution_shift",
+    "recommendation", "all_methods", "mitigations",
 )  # fmt: skip
 """Beyond the paper, run by name."""
 

@@ -82,6 +82,15 @@ PICTURES: Mapping[str, Mapping[str, Picture]] = {
             {"projection": "ternary"},
         ),
     },
+    "M1": {
+        "supports": Picture(
+            figures.supports_by_method,
+            "Samples that fast weights keep at held theta, every run of every method; ticks are "
+            "the bounds of its kind for each p, open marks are runs in which its field vanishes. "
+            "LearningToReweight has no bound: its first step.",
+            (6.4, 6.6),
+        )
+    },
     "T6": {
         "solved-and-trapped": Picture(
             figures.solved_and_trapped,

@@ -45,6 +45,33 @@ def test_length_of_theta_is_the_scale() -> None:
     assert np.linalg.norm(toy.target_theta()) == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize("angle", [0.0, 30.0, 90.0, 179.0, 180.0])
+def test_angle_lies_between_two_parameters_of_one_length(angle: float) -> None:
+    toy = Toy(n=20_000, p=3, angle=angle, scale=0.7)
+    one, other = toy.target_theta(), toy.other_theta()
+    assert np.linalg.norm(other) == pytest.approx(0.7)
+    # arccos loses half of the digits at its ends.
+    assert np.rad2deg(np.arccos(np.clip(one @ other / 0.49, -1, 1))) == pytest.approx(
+        angle, abs=1e-5
+    )
+    data = toy.make()
+    assert data.clean is not None
+    fit = np.linalg.lstsq(data.X[~data.clean], data.y[~data.clean], rcond=None)[0]
+    np.testing.assert_allclose(fit, other, atol=0.02)  # noise/sqrt(10000) = 0.003
+
+
+def test_opposite_clusters_are_opposite_to_the_last_bit() -> None:
+    np.testing.assert_array_equal(Toy(p=4).other_theta(), -Toy(p=4).target_theta())
+
+
+def test_angle_changes_the_targets_of_the_other_cluster_only() -> None:
+    one, two = Toy().make(), Toy(angle=40).make()
+    same = one.y == two.y
+    np.testing.assert_array_equal(same, one.clean)
+    np.testing.assert_array_equal(one.X, two.X)
+    np.testing.assert_array_equal(one.y_test, two.y_test)
+
+
 def test_same_seed_same_data_and_sizes_do_not_disturb_each_other() -> None:
     one, two = Toy(seed=4).make(), Toy(seed=4, m=7, test_size=11).make()
     np.testing.assert_array_equal(one.X, two.X)
@@ -65,6 +92,9 @@ def test_same_seed_same_data_and_sizes_do_not_disturb_each_other() -> None:
         ({"separation": np.inf}, "`separation` must be finite"),
         ({"scale": np.nan}, "`scale` must be finite"),
         ({"share": 1.0}, "`share` must lie strictly between 0 and 1; got 1.0"),
+        ({"angle": 181.0}, "`angle` must lie between 0 and 180; got 181.0"),
+        ({"angle": np.nan}, "`angle` must lie between 0 and 180; got nan"),
+        ({"angle": 90.0, "p": 1}, "`angle` must be 0 or 180 for p = 1; got 90.0"),
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, float], message: str) -> None:
