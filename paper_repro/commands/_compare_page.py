@@ -13,7 +13,7 @@ import xarray as xr
 from ..artefacts import save_table
 from ..markdown import markdown_table
 
-__all__ = ["markdown_page", "write_csv"]
+__all__ = ["at_the_edge", "markdown_page", "write_csv"]
 
 _NONE = "–"
 _FAR = 1.25
@@ -30,6 +30,8 @@ marks a method without a rate of its own, run at its default.
 _SAME = """ **All draws hold the same
 data** (these have a split of their own, and no corruption was asked for): only the random numbers
 of methods differ, and the worst says nothing about other samples."""
+_EDGE = """ **The best R of {names} is the smallest or the largest that was tried**: a wider range
+of `--ratios` may change these rows."""
 _COSTS = """\
 Oracle calls by class, medians over the draws: methods do not need the same classes. A product
 with k vectors counts k, a dense Hessian p; what a solve calls is counted, not the solve itself. η
@@ -95,8 +97,10 @@ def markdown_page(
     order = np.argsort(summary["val_loss"].fillna(np.inf).values, kind="stable")
     rows, chosen = summary.isel(entry=order), chosen.isel(entry=order)
     is_one = ds.attrs["num_distinct_draws"] == 1 < ds.sizes["seed"]
-    introduction = (_INTRODUCTION.strip() + (_SAME if is_one else "")).format(
-        seeds=ds.sizes["seed"], budget=int(ds["budget"].values[-1])
+    edge = at_the_edge(ds, summary)
+    notes = (_SAME if is_one else "") + (_EDGE if edge else "")
+    introduction = (_INTRODUCTION.strip() + notes).format(
+        seeds=ds.sizes["seed"], budget=int(ds["budget"].values[-1]), names=", ".join(edge)
     )
     parts = [
         f"# Methods side by side: {title}",
@@ -112,6 +116,15 @@ def markdown_page(
         _facts(provenance),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def at_the_edge(ds: xr.Dataset, summary: xr.Dataset) -> list[str]:
+    """Return the entries whose best ratio is the first or the last of several."""
+    tried = ds["ratio"].values
+    if tried.size < 2:
+        return []
+    is_edge = summary["best_ratio"].isin([tried.min(), tried.max()]) & summary["is_scaled"]
+    return [str(name) for name in summary["entry"].values[is_edge.values]]
 
 
 def _table_of_entries(rows: xr.Dataset, columns: dict[str, list[str]]) -> str:

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="oracle calls of each run; one is a pass over the data with one vector",
     )  # fmt: skip
     parser.add_argument(
-        "--ratios", type=LogGrid, default=LogGrid("1e-2:1e2:7"), metavar="A:B:COUNT",
+        "--ratios", type=LogGrid, default=LogGrid("1e-2:1e4:10"), metavar="A:B:COUNT",
         help="ratios R of the speeds of weights and model, a logarithmic grid",
     )  # fmt: skip
     parser.add_argument(
@@ -235,15 +235,24 @@ def _publish(
 
 def _conclude(args: argparse.Namespace, ds: xr.Dataset, seconds: float) -> int:
     """Print where everything is and what failed; return the exit code."""
+    from ...analysis.comparison import summarise
     from ...dynamics.storage.marks import Marks
     from ...dynamics.sweeps.stored.folder import UNITS
     from ..progress import duration
+    from ._compare_page import at_the_edge
     from ._failures import list_units
 
     page = args.out / "COMPARISON.md"
     if ds.attrs["num_distinct_draws"] == 1 < args.seeds:
         print(
             f"all {args.seeds} draws hold the same data; --corruption would make them differ",
+            file=sys.stderr,
+        )
+    edge = at_the_edge(ds, summarise(ds))
+    if edge:
+        print(
+            f"the best R of {len(edge)} of {ds.sizes['entry']} entries is at the end of --ratios: "
+            "a wider range may change the tables",
             file=sys.stderr,
         )
     if (ds["status"] < 0).all():

@@ -14,6 +14,7 @@ import xarray as xr
 
 from warmflow.analysis.comparison import compare, standard_entries, summarise, units
 from warmflow.paper_repro import cli
+from warmflow.paper_repro.commands._compare_page import at_the_edge
 from warmflow.paper_repro.commands.compare import DEAR
 from warmflow.paper_repro.data import Toy
 
@@ -99,6 +100,22 @@ def test_page_has_medians_and_worst_draws_at_the_best_ratio(whole: Path) -> None
         calls = float(found["all calls"].replace(",", ""))
         assert 200 <= calls < 210
         assert (found["hvp"] == "0") == (found["method"] != "soba")
+
+
+def test_a_best_ratio_at_the_end_of_the_range_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slow weights have not moved: the larger of two small ratios is the best for both."""
+    out = tmp_path / "edge"
+    words = ["--data", "toy", "--out", out, "--methods", "soba,l2r", "--executor", "serial"]
+    run("compare", *words, "--budget", "100", "--seeds", "1", "--ratios", "1e-4:1e-3:2")
+    assert "the best R of 1 of 2 entries is at the end of --ratios" in capsys.readouterr().err
+    page = (out / "COMPARISON.md").read_text(encoding="utf-8")
+    assert "The best R of soba is the smallest or the largest that was tried" in page
+    ds = direct()
+    found = summarise(ds)
+    inner = found.assign(best_ratio=found["best_ratio"] * 0 + ds["ratio"].values[1])
+    assert at_the_edge(ds, inner) == []
 
 
 def test_figures_and_their_data_are_written(whole: Path) -> None:
