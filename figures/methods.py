@@ -68,16 +68,9 @@ def sparsity_against_ratio(
     """
     ax = style.axes_or_new(ax)
     share = _share(ds)
-    ratio = ds["ratio"].values
     ax.set(xscale="log", yscale="log", xlabel="ratio of speeds R", ylabel="ESS / n")
-    _fit(ax, ratio, share)
-    ends: Ends = {}
-    for name, look in looks(_names(ds), by).items():
-        values = share.sel(entry=name).transpose("ratio", "seed").values
-        if family is None and len(_names(ds)) <= _MANY:
-            ends |= _end(name, ratio, _median(values), look)
-        _draw(ax, ratio[:, None], values, look, name, family)
-    label_ends(ax, ends)
+    _fit(ax, ds["ratio"].values, share)
+    label_ends(ax, _curves(ax, share, "ratio", family, by))
     _legend(ax, ds, family, by)
     return ax
 
@@ -110,15 +103,9 @@ def budget_frontier(
     Axes
     """
     ax = style.axes_or_new(ax)
-    budget = ds["budget"].values
     ax.set(xscale="log", yscale="log", xlabel="oracle calls", ylabel="test risk")
-    _fit(ax, budget, ds["test_loss"], ds.get("reference_test_loss"))
-    ends: Ends = {}
-    for name, look in looks(_names(ds), by).items():
-        values = ds["test_loss"].sel(entry=name).transpose("budget", "seed").values
-        if family is None and len(_names(ds)) <= _MANY:
-            ends |= _end(name, budget, _median(values), look)
-        _draw(ax, budget[:, None], values, look, name, family)
+    _fit(ax, ds["budget"].values, ds["test_loss"], ds.get("reference_test_loss"))
+    ends = _curves(ax, ds["test_loss"], "budget", family, by)
     _references(ax, ds)
     label_ends(ax, ends)
     _legend(ax, ds, family, by)
@@ -184,7 +171,19 @@ def variants_legend(figure: Figure, ds: xr.Dataset) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=7, fontsize=7.5)
 
 
-def _names(ds: xr.Dataset) -> list[str]:
+def _curves(ax: Axes, field: xr.DataArray, dim: str, family: str | None, by: By) -> Ends:
+    """Draw ``field (entry, dim, seed)`` against ``dim``; return where the curves want labels."""
+    x, names = field[dim].values, _names(field)
+    ends: Ends = {}
+    for name, look in looks(names, by).items():
+        values = field.sel(entry=name).transpose(dim, "seed").values
+        if family is None and len(names) <= _MANY:
+            ends |= _end(name, x, _median(values), look)
+        _draw(ax, x[:, None], values, look, name, family)
+    return ends
+
+
+def _names(ds: xr.Dataset | xr.DataArray) -> list[str]:
     return [str(name) for name in ds["entry"].values]
 
 
