@@ -38,7 +38,7 @@ def beside_plain(field: xr.DataArray, plain: xr.DataArray, ax: Axes | None = Non
         here = field.isel(method=k).transpose("ratio", "seed")
         ax.plot(ratio * shift, here, "o", color=colour, alpha=0.4, markersize=3, mew=0)
         ax.plot(ratio * shift, here.median("seed"), "-", color=colour, label=words)
-        base = plain.isel(method=k).median("seed")
+        base = plain.sel({"method": method}).median("seed")
         ax.plot(ratio * shift, base, "--", color=colour, lw=0.9, label=f"{words}, plain")
     ax.set_xscale("log")
     ax.set_yscale("log")
