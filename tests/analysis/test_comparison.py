@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from warmflow.analysis.comparison import (
 )
 from warmflow.analysis.comparison.references import group_search, validation_solution
 from warmflow.analysis.comparison.runs import spend
+from warmflow.analysis.theorems import instances
 from warmflow.dynamics import LeastSquares, Status, geometries, methods, run_method
 
 from ..dynamics.cases import softmax, two_clusters
@@ -222,7 +224,14 @@ def test_a_failed_unit_is_listed_and_harms_no_other() -> None:
 
 @pytest.mark.slow
 def test_processes_do_the_same() -> None:
-    assert_same(small(executor="processes"), small())
+    """Other processes import what makes the problems: it comes from an installed package."""
+    make = partial(instances.two_clusters, n=40)
+    entries, options = standard_entries(["joint", "l2r"]), {"budget": 120, "ratios": [0.1, 10.0]}
+    runs = [
+        compare(make, entries, seeds=(0, 1), executor=executor, **options)
+        for executor in ("processes", "serial")
+    ]
+    assert_same(*runs)
 
 
 # ---------------------------------------------------------------------- names and summaries

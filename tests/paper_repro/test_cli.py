@@ -24,7 +24,7 @@ def run(*args: object) -> int:
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"warmflow {warmflow.__version__}\n"
-    for command in ("reproduce", "run", "verify", "sweep", "status", "diagnose"):
+    for command in ("reproduce", "run", "compare", "verify", "sweep", "status", "diagnose"):
         assert run(command, "--help") == 0
         assert f"usage: warmflow {command}" in capsys.readouterr().out
 
@@ -32,7 +32,9 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_option_has_a_help_text(capsys: pytest.CaptureFixture[str]) -> None:
     parser = cli.build_parser()
     commands = parser._subparsers._group_actions[0].choices
-    assert {*commands} == {"reproduce", "run", "verify", "sweep", "status", "diagnose"}
+    assert {*commands} == {
+        "reproduce", "run", "compare", "verify", "sweep", "status", "diagnose",
+    }  # fmt: skip
     for command in commands.values():
         assert all(action.help for action in command._actions)
 
