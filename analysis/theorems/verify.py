@@ -25,7 +25,7 @@ def verify_all(
     Parameters
     ----------
     quick : bool
-        Small instances, about two minutes of one core in all; False takes the full studies.
+        Small instances, about three minutes of one core in all; False takes the full studies.
     executor : optional
         Anything with ``submit(function, *args)`` that returns futures, such as
         ``concurrent.futures.ProcessPoolExecutor`` or a Dask client; this process when left out.

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_variant(
         parser,
-        "small instances, about two minutes",
+        "small instances, about three minutes of one core",
         "the full studies, some 15 minutes on two cores",
     )
     parser.add_argument("--list", action="store_true", help="list the statements and exit")
