@@ -12,11 +12,11 @@ import numpy as np
 
 from ...dynamics import Problem, checks, provenance
 from ...dynamics.jobs import Report, as_pool, run_tasks
+from ...dynamics.jobs.published import publish
 from ...dynamics.statistics import THRESHOLDS, check_thresholds
 from ...dynamics.status import flag_attributes
 from ...dynamics.storage.datasets import read_dataset
 from ...dynamics.sweeps.stored.entry import store_folder, warn_of_failures
-from ...dynamics.sweeps.stored.job import publish
 from ..optimality import checked_problem
 from .entries import Entry, check_entries
 from .folder import open_folder

@@ -100,7 +100,8 @@ def eta_of_curvature(
     """
     w = np.full(problem.num_samples, 1.0 / problem.num_samples)
     theta = problem.initial_theta(w) if theta is None else theta
-    spread, _ = speed_of(problem, method, geometry, theta)
+    check_parts(problem, method, geometry)
+    spread = _spread(problem, method, theta, w)
     kappa = outer_curvature(problem, w, theta)
     if not kappa > 0:
         raise ValueError(f"`problem` must have an h that curves along the weights; got {kappa}.")
@@ -121,14 +122,7 @@ def speed_of(
     geometry = check_parts(problem, method, geometry)
     w = np.full(problem.num_samples, 1.0 / problem.num_samples)
     theta = problem.initial_theta(w) if theta is None else theta
-    field = _field(problem, method, theta, w)
-    spread = spread_of(field, w)
-    if not spread > 1e-14 * float(np.abs(field).max()):
-        raise ValueError(
-            f"the field of {type(method).__name__} is constant at the start ({spread:.1e}): no "
-            "outer step has a ratio R."
-        )
-    return spread, inner_rate(problem, method, geometry, theta)
+    return _spread(problem, method, theta, w), inner_rate(problem, method, geometry, theta)
 
 
 def inner_rate(
@@ -222,10 +216,16 @@ def _at_step(state: State, step: int) -> State:
     return replace(state, step=step, **inner)  # type: ignore[arg-type]
 
 
-def _field(problem: Problem, method: Method, theta: Array, w: Array) -> np.ndarray:
-    """Return the field that moves the weights, normalised where the method normalises it."""
+def _spread(problem: Problem, method: Method, theta: Array, w: Array) -> float:
+    """Return sd_w of the field that moves the weights, as the method normalises it; positive."""
     field = method.direction(problem, theta, w)
     *_, core = nested(method)
     if isinstance(core, BOREP):
         field = core.unit(problem, Mirror(), np.log(w), field)
-    return np.asarray(field)
+    spread = spread_of(field, w)
+    if not spread > 1e-14 * float(np.abs(field).max()):
+        raise ValueError(
+            f"the field of {type(method).__name__} is constant at the start ({spread:.1e}): no "
+            "outer step moves the weights."
+        )
+    return spread

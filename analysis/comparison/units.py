@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...dynamics import Problem
+from ...dynamics.jobs.published import UNITS, JobFile, OfJob
 from ...dynamics.run import check_parts
 from ...dynamics.simplex import uniform_log_weights
 from ...dynamics.specifying import specification
 from ...dynamics.storage.datasets import write_dataset
 from ...dynamics.storage.hashing import digest_of
-from ...dynamics.storage.marks import Marks
-from ...dynamics.sweeps.stored.folder import UNITS
-from ...dynamics.sweeps.stored.job import JobFile
 from .entries import Entry
 from .references import references
 from .rows import ALONG_BUDGET, Plan, Table, rows
@@ -65,7 +63,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Unit:
+class Unit(OfJob):
     """One unit of a job: see :class:`~warmflow.dynamics.jobs.Task`."""
 
     job: Job | JobFile
@@ -84,18 +82,13 @@ class Unit:
         return f"{shown}, seed {self.seed}"
 
     @property
-    def marks(self) -> Marks:
-        """Where the marks of the comparison lie."""
-        return Marks(self.job.root / UNITS, self.job.root)
-
-    @property
     def path(self) -> Path:
         """Where its Zarr group lies."""
         return self.job.root / UNITS / f"{self.name}.zarr"
 
     def compute(self) -> tuple[list[Path], Mapping[str, Any]]:
         """Compute the unit and write it."""
-        job: Job = self.job if isinstance(self.job, Job) else self.job.load()
+        job: Job = self.loaded()
         table, key = job.compute(self.entry, self.seed), job.key(self.entry, self.seed)
         self.marks.forget(self.name)
         write_dataset(self.path, _dataset(table))

@@ -236,8 +236,8 @@ def _publish(
 def _conclude(args: argparse.Namespace, ds: xr.Dataset, seconds: float) -> int:
     """Print where everything is and what failed; return the exit code."""
     from ...analysis.comparison import summarise
+    from ...dynamics.jobs.published import UNITS
     from ...dynamics.storage.marks import Marks
-    from ...dynamics.sweeps.stored.folder import UNITS
     from ..progress import duration
     from ._compare_page import at_the_edge
     from ._failures import list_units

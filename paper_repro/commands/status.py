@@ -83,8 +83,8 @@ def _comparison(folder: Path) -> dict[str, Any] | None:
 def _show_comparison(folder: Path, spec: dict[str, Any]) -> int:
     """Print how far a comparison is: a unit is an entry, or the references, on one draw."""
     from ...analysis.comparison.units import REFERENCE_UNIT
+    from ...dynamics.jobs.published import UNITS
     from ...dynamics.storage.marks import Marks
-    from ...dynamics.sweeps.stored.folder import UNITS
 
     entries, seeds = [*spec["entries"], REFERENCE_UNIT], [*spec["data"]]
     units = tuple(f"{entry}/seed-{seed}" for seed in seeds for entry in entries)

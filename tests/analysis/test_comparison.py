@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
+from warmflow.analysis import cosine_to_exact
 from warmflow.analysis.comparison import (
     Entry,
     compare,
@@ -89,6 +90,33 @@ def test_averaged_weights_are_the_mean_of_all_states() -> None:
     assert_allclose(ds["test_loss_averaged"].item(), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("make", [toy, lambda seed: softmax(seed=seed)], ids=["linear", "softmax"])
+def test_what_is_reported_at_the_end_is_that_of_the_last_state(make) -> None:
+    """Against a run by the public driver; far from rest, so that theta is not theta_star(w)."""
+    q, method = make(0), methods.OneStep(rho=0.02)
+    ds = compare(make, {"a": Entry(method)}, budget=80, ratios=[3.0, 30.0], seeds=[0]).squeeze()
+    for k in range(2):
+        here = ds.isel(ratio=k)
+        steered = methods.OneStep(rho=0.02, eta=here["eta"].item())
+        run = run_method(q, steered, 10**6, max_calls=80)
+        theta, w = run.theta[-1], run.w[-1]
+        star = q.theta_star(w)
+        assert np.linalg.norm(star - theta) > 1e-3
+        wanted = {
+            "test_loss_star": q.test_loss(star), "outer_loss": q.outer_loss(w),
+            "cosine_end": cosine_to_exact(q, theta, w, steered.direction(q, theta, w)),
+        }  # fmt: skip
+        assert_allclose(here["test_loss"][-1], q.test_loss(theta), rtol=1e-9)
+        assert_allclose(here["ess"][-1], 1 / np.sum(w**2), rtol=1e-9)
+        for name, value in wanted.items():
+            assert_allclose(here[name].item(), value, rtol=1e-6, err_msg=name)
+        start = q.theta_star(np.full(w.size, 1 / w.size))
+        used = steered.direction(q, start, np.full(w.size, 1 / w.size))
+        cosine = cosine_to_exact(q, start, np.full(w.size, 1 / w.size), used)
+        assert_allclose(here["cosine_start"].item(), cosine, rtol=1e-6)
+        assert here["cosine_min"] <= min(here["cosine_start"], here["cosine_end"])
+
+
 def test_slow_weights_make_methods_agree() -> None:
     """At R = 0.01 all end where the exact method ends, after the same flow time."""
     q, ratio, time = two_clusters(n=24, m=12, ridge=1.0), 0.01, 2.0
@@ -149,6 +177,24 @@ def test_search_over_groups_finds_the_best_weights_of_two_groups() -> None:
     assert q.val_loss(theta) <= grid.min() + 1e-6
     assert_allclose(w.sum(), 1.0)
     assert len(np.unique(w.round(14))) == 2
+
+
+def test_the_best_trial_of_the_search_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the budget ends at a worse one."""
+    q, seen = toy(0), []
+    solve = LeastSquares.theta_star
+
+    def noted(self, w, guess=None):
+        seen.append(float(q.val_loss(theta := solve(self, w, guess))))
+        return theta
+
+    monkeypatch.setattr(LeastSquares, "theta_star", noted)
+    for budget in (20, 30, 40, 50):
+        seen.clear()
+        theta, w, _ = group_search(q, budget)
+        assert q.val_loss(theta) == min(seen)
+        assert_allclose(solve(q, w), theta)
+    assert seen[-1] > min(seen)
 
 
 # ---------------------------------------------------------------------- stores

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from warmflow.analysis import rate_ratio, smallest_curvature
+from warmflow.analysis import outer_curvature, rate_ratio, smallest_curvature
 from warmflow.analysis.comparison import (
+    eta_of_curvature,
     eta_of_ratio,
     inner_rate,
     ratio_of_method,
     standard_entries,
 )
+from warmflow.analysis.regime import spread_of
 from warmflow.dynamics import LeastSquares, methods
 
 from ..dynamics.cases import least_squares, softmax, two_clusters
@@ -126,3 +128,22 @@ def test_refusals() -> None:
     flat = LeastSquares(np.ones((4, 1)), np.ones(4), np.ones((2, 1)), np.zeros(2), ridge=0.1)
     with pytest.raises(ValueError, match="is constant at the start"):
         eta_of_ratio(flat, methods.Joint(), 1.0)
+
+
+@pytest.mark.parametrize("kind", [methods.Joint, methods.OneStep, methods.F2SA, methods.Exact])
+def test_steps_in_units_of_the_curvature_move_all_methods_as_fast(kind) -> None:
+    """c / kappa_max for the exact field; a weaker field takes a longer step."""
+    q = two_clusters()
+    w = uniform(q)
+    theta = q.theta_star(w)
+    eta = eta_of_curvature(q, kind(), [0.1, 1.0])
+    moved = eta * spread_of(kind().direction(q, theta, w), w)
+    exact = spread_of(q.hypergradient(theta, w), w) / outer_curvature(q, w, theta)
+    assert_allclose(moved, [0.1 * exact, exact], rtol=1e-6)
+
+
+def test_a_step_in_units_of_the_curvature_needs_no_inner_steps() -> None:
+    q, frozen = two_clusters(), methods.Joint(rho=0.0)
+    assert_allclose(eta_of_curvature(q, frozen, 1.0), 1 / outer_curvature(q), rtol=1e-6)
+    with pytest.raises(ValueError, match="does not decay under Joint"):
+        eta_of_ratio(q, frozen, 1.0)

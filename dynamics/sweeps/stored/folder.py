@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...jobs.published import UNITS
 from ...storage.atomic import atomic_directory, write_json
 from ...storage.hashing import digest_of, file_hash
 from ...storage.locks import exclusive
@@ -25,11 +26,10 @@ from .layout import Layout, Variable
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["GROUP", "MANIFEST", "UNITS", "Blueprint", "SweepFolder", "extend", "write_manifest"]
+__all__ = ["GROUP", "MANIFEST", "Blueprint", "SweepFolder", "extend", "write_manifest"]
 
 MANIFEST = "sweep.json"
 GROUP = "sweep.zarr"
-UNITS = "units"
 _NEXT = ".extended"
 _FORMAT = 1
 

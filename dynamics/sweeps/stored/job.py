@@ -1,27 +1,23 @@
-"""What a worker needs to know: sent once as a file, and each unit as a path and a number."""
+"""What a worker needs to know of a sweep, and its units of work."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...storage.atomic import atomic_file
+from ...jobs.published import JobFile, OfJob
 from ...storage.locks import shared
-from ...storage.marks import Marks
 from ..axes import Grid
 from ..computing import compute
 from ..settings import Settings
-from .folder import UNITS, SweepFolder
+from .folder import SweepFolder
 from .layout import PENDING, Layout
 
-__all__ = ["Job", "JobFile", "UnitTask", "ends_of", "publish"]
+__all__ = ["Job", "UnitTask", "ends_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,20 +80,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class JobFile:
-    """A job in a file, for other processes; its content is checked before it is unpickled."""
-
-    root: Path
-    sha256: str
-
-    def load(self) -> Any:
-        """Return the job."""
-        return _load(self.root, self.sha256)
-
-
-@dataclass(frozen=True)
-class UnitTask:
-    """One unit of a job: see :class:`~warmflow.dynamics.jobs.Task`."""
+class UnitTask(OfJob):
+    """One unit of a sweep: see :class:`~warmflow.dynamics.jobs.Task`."""
 
     job: Job | JobFile
     unit: int
@@ -108,63 +92,14 @@ class UnitTask:
         """The name of its marks."""
         return f"{self.unit:06d}"
 
-    @property
-    def marks(self) -> Marks:
-        """Where the marks of the sweep lie."""
-        return Marks(self.job.root / UNITS, self.job.root)
-
     def compute(self) -> tuple[list[Path], Mapping[str, Any]]:
         """Compute what is missing of the unit, and write it."""
-        job: Job = self.job if isinstance(self.job, Job) else self.job.load()
+        job: Job = self.loaded()
         known = np.zeros(job.layout.size(self.unit), dtype=bool)
         mark = self.marks.whole(self.name)
         if mark is not None and mark.get("is_partial"):
             known[mark["known"]] = True
         return job.run(self.unit, known)
-
-
-def publish(job: Any) -> JobFile:
-    """Write a job, a dataclass with its ``root``, for other processes.
-
-    Raises
-    ------
-    ValueError
-        When the problem, or what makes it, cannot be sent.
-    """
-    try:
-        content = _pickler().dumps(replace(job, root=job.root.resolve()))
-    except Exception as error:
-        raise ValueError(
-            f"`problem` must be picklable to be sent to other processes ({error}); use "
-            "`executor='serial'`, or a callable at the top of a module that makes it."
-        ) from error
-    name = hashlib.sha256(content).hexdigest()
-    path = _path(job.root.resolve(), name)
-    if not path.exists():
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(content)
-    return JobFile(job.root.resolve(), name)
-
-
-def _pickler() -> Any:
-    """Return cloudpickle where dask brought it: it also sends what a script defines."""
-    try:
-        import cloudpickle
-    except ImportError:
-        return pickle
-    return cloudpickle
-
-
-def _path(root: Path, sha256: str) -> Path:
-    return root / UNITS / f"job-{sha256[:16]}.pickle"
-
-
-@lru_cache(maxsize=2)
-def _load(root: Path, sha256: str) -> Any:
-    content = _path(root, sha256).read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{_path(root, sha256)} was changed meanwhile; resume the sweep.")
-    return pickle.loads(content)
 
 
 def _merged(

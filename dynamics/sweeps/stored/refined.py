@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...jobs import Pool, Report, run_tasks
+from ...jobs.published import UNITS, JobFile, OfJob, publish
 from ...storage.atomic import atomic_file
 from ...storage.datasets import read_dataset, write_dataset
 from ...storage.hashing import digest_of
 from ...storage.locks import exclusive
-from ...storage.marks import Marks
 from ...types import Array
 from ..axes import Grid
 from ..computing import compute
@@ -31,8 +31,8 @@ from ..refined import label_cells, refine, refined_record
 from ..refinement import Refinement
 from ..settings import Settings
 from .chunks import choose_block, seconds_of
-from .folder import GROUP, UNITS, SweepFolder, write_manifest
-from .job import JobFile, ends_of, publish
+from .folder import GROUP, SweepFolder, write_manifest
+from .job import ends_of
 from .run import Outcome
 from .spec import Mismatch, describe, differences
 
@@ -57,7 +57,7 @@ class CellsJob:
 
 
 @dataclass(frozen=True)
-class CellsTask:
+class CellsTask(OfJob):
     """One piece of a batch: see :class:`~warmflow.dynamics.jobs.Task`."""
 
     job: CellsJob | JobFile
@@ -70,11 +70,6 @@ class CellsTask:
         """Batch, piece and size."""
         batch, piece = self.name.split("-")
         return f"batch {int(batch)}, piece {int(piece)}: {len(self.alpha)} cells"
-
-    @property
-    def marks(self) -> Marks:
-        """Where the marks of the sweep lie."""
-        return Marks(self.job.root / UNITS, self.job.root)
 
     @property
     def path(self) -> Path:
@@ -92,7 +87,7 @@ class CellsTask:
 
     def compute(self) -> tuple[list[Path], dict[str, Any]]:
         """Run the cells, and write them."""
-        job: CellsJob = self.job.load() if isinstance(self.job, JobFile) else self.job
+        job: CellsJob = self.loaded()
         alpha, beta = np.array(self.alpha), np.array(self.beta)
         found = compute(job.grid.problem({}), job.settings, alpha, beta)
         with atomic_file(self.path, is_durable=False) as temporary:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...jobs import Pool, Report, run_tasks
+from ...jobs.published import publish
 from ...problems import Problem
 from ...storage.datasets import read_dataset
 from ...storage.locks import exclusive
@@ -20,7 +21,7 @@ from ..memory import record_of
 from ..settings import Settings
 from .chunks import choose_block, seconds_of
 from .folder import GROUP, Blueprint, SweepFolder, extend
-from .job import Job, UnitTask, publish
+from .job import Job, UnitTask
 from .layout import Layout
 from .moving import bring_over
 from .spec import Mismatch, describe, differences, united, values_missing

@@ -150,9 +150,9 @@ def test_what_cannot_be_sent_is_refused_with_its_cure(
 ) -> None:
     import pickle
 
-    from warmflow.dynamics.sweeps.stored import job
+    from warmflow.dynamics.jobs import published
 
-    monkeypatch.setattr(job, "_pickler", lambda: pickle)
+    monkeypatch.setattr(published, "_pickler", lambda: pickle)
     options = {"alpha": [0.05], "beta": [0.1], "num_steps": 3, "axes": {"seed": [0]}}
     with pytest.raises(ValueError, match=r"`problem` must be picklable .* use `executor='serial'`"):
         sweep(lambda seed: toy(seed), store=tmp_path, executor="processes", **options)
@@ -160,7 +160,7 @@ def test_what_cannot_be_sent_is_refused_with_its_cure(
 
 
 def test_a_changed_job_is_not_unpickled(tmp_path: Path) -> None:
-    from warmflow.dynamics.sweeps.stored.job import publish
+    from warmflow.dynamics.jobs.published import publish
 
     reference = publish(opened(tmp_path).job)
     [path] = (tmp_path / "units").glob("*.pickle")
